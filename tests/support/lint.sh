@@ -1,0 +1,10 @@
+#!/bin/sh
+# Zero findings from cppcheck and clang-tidy. $1: compiler flags, the rest: files.
+set -eu
+flags=$1
+shift
+cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
+	--suppress=missingIncludeSystem --error-exitcode=1 -j "$(nproc)" -Iinclude -Isrc "$@"
+# shellcheck disable=SC2086
+printf '%s\n' "$@" | xargs -P "$(nproc)" -n 1 sh -c 'clang-tidy --quiet "$@" -- '"$flags"' 2>/dev/null' tidy
+echo "lint: no findings in $# files"
