@@ -1,0 +1,592 @@
+/*
+ * From a subscription event to attributes and an Intercom event.
+ *
+ * The event is remembered as a record of its customer (one compact JSON object, see encode_fact); the
+ * attributes are what all records of the customer add up to (event/subscription.c), transfers
+ * followed. Nothing here depends on which of the events came first.
+ *
+ * Transfers: a link (time, from, to) moves what the source had at that time. To know what a customer
+ * has, its own records after its last transfer out are taken together with what each later transfer
+ * in brought: whatever the giver had at that time, found the same way, strictly back in time. An
+ * event that arrives late for a customer who has given everything away therefore reaches whoever has
+ * it now; all of them are worked out anew.
+ */
+
+#include "map/subscription_plan.h"
+
+#include "base/clock.h"
+#include "base/json_out.h"
+#include "base/text.h"
+#include "conf/conf.h"
+#include "event/event.h"
+#include "event/subscription.h"
+#include "map/destination.h"
+#include "map/plan.h"
+
+#include <assert.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Intercom cuts or refuses longer strings in metadata and custom attributes. */
+#define TEXT_MAX 255
+/* Purchases hardly ever change hands; a chain this long is a loop of somebody's tests. */
+#define TRANSFER_DEPTH_MAX 16
+/* Real transfers name a few ids; each pair of them is a link. */
+#define TRANSFER_PAIRS_MAX 1024
+/* Beyond this many records, those that a later purchase has made irrelevant are forgotten. */
+#define RECORDS_MAX 128
+
+struct planner {
+	const struct conf *conf;
+	const struct event *event;
+	const struct sub_event *sub;
+	struct ledger *ledger;
+	struct plan *plan;
+};
+
+/* ---- names ---- */
+
+static const char *event_key(const struct conf *conf, const struct sub_event *sub)
+{
+	switch (sub->kind) {
+	case SUB_INITIAL_PURCHASE:
+		if (sub->period == SUB_TRIAL)
+			return "trial_started";
+		return sub->period == SUB_PROMOTIONAL ? "non_subscription_purchase" :
+							"initial_purchase";
+	case SUB_RENEWAL: return sub->is_trial_conversion ? "trial_converted" : "renewal";
+	case SUB_CANCELLATION:
+		if (text_equal(sub->reason, "CUSTOMER_SUPPORT") &&
+			conf_event_name(conf, "refund") != NULL)
+			return "refund";
+		return sub->period == SUB_TRIAL ? "trial_cancelled" : "cancellation";
+	case SUB_UNCANCELLATION: return "uncancellation";
+	case SUB_ONE_TIME_PURCHASE: return "non_subscription_purchase";
+	case SUB_PAUSE_SCHEDULED: return "subscription_paused";
+	case SUB_EXPIRATION: return "expiration";
+	case SUB_BILLING_ISSUE: return "billing_issue";
+	case SUB_PRODUCT_CHANGE: return "product_change";
+	case SUB_TRANSFER: return "transfer";
+	case SUB_EXTENSION: return "subscription_extended";
+	case SUB_TEMPORARY_GRANT: return "temporary_entitlement_grant";
+	case SUB_REFUND_REVERSED: return "refund_reversed";
+	case SUB_OTHER: break;
+	}
+	assert(!"an event that isn't relayed must not be planned");
+	return NULL;
+}
+
+static bool is_purchase(enum sub_kind kind)
+{
+	return kind == SUB_INITIAL_PURCHASE || kind == SUB_RENEWAL || kind == SUB_ONE_TIME_PURCHASE;
+}
+
+/*
+ * Purchases happened when the store says, expirations at the end of the period, everything else when
+ * it was noticed (RevenueCat's sample events of its Intercom page). Apple charges up to a day early,
+ * so a purchase's date may lie ahead of its event: never later than the event.
+ */
+static int64_t created_at_s(const struct sub_event *sub, int64_t event_at_ms)
+{
+	int64_t at_ms = event_at_ms;
+
+	if (is_purchase(sub->kind) && sub->purchased_at_ms != TIME_NONE)
+		at_ms = sub->purchased_at_ms;
+	else if (sub->kind == SUB_EXPIRATION && sub->expires_at_ms != TIME_NONE)
+		at_ms = sub->expires_at_ms;
+	if (at_ms > event_at_ms)
+		at_ms = event_at_ms;
+	return at_ms / 1000;
+}
+
+/* ---- records ---- */
+
+static void key_time(struct json_out *out, const char *key, int64_t at_ms)
+{
+	if (at_ms != TIME_NONE)
+		json_out_key_integer(out, key, at_ms);
+}
+
+static void key_text(struct json_out *out, const char *key, const char *text)
+{
+	if (text != NULL)
+		json_out_key_text(out, key, text);
+}
+
+static const char *encode_fact(
+	struct arena *arena, const struct sub_event *sub, const char *name, int64_t created_at)
+{
+	struct buf buf;
+	struct json_out out;
+
+	buf_init(&buf, 64 * 1024);
+	json_out_init(&out, &buf);
+	json_out_object(&out);
+	json_out_key_integer(&out, "kind", sub->kind);
+	json_out_key_integer(&out, "period", sub->period);
+	key_text(&out, "store", sub->store);
+	key_text(&out, "entitlement", sub->entitlement);
+	key_text(&out, "reason", sub->reason);
+	key_time(&out, "purchased", sub->purchased_at_ms);
+	key_time(&out, "expires", sub->expires_at_ms);
+	key_time(&out, "grace", sub->grace_until_ms);
+	if (sub->is_free)
+		json_out_key_boolean(&out, "free", true);
+	if (name != NULL) {
+		json_out_key_text(&out, "sent_as", name);
+		json_out_key_integer(&out, "created_at", created_at);
+	}
+	json_out_object_end(&out);
+
+	char *text = arena_dup_len(arena, buf_text(&buf), buf.len);
+	buf_finish(&buf);
+	return text;
+}
+
+/* The event's name and second under which a record was sent; false when it wasn't. */
+static bool decode_sent(
+	const struct record *record, struct arena *arena, const char **ret_name, int64_t *ret_second)
+{
+	json_t *json = json_loads(record->data, 0, NULL);
+	const json_t *name = json_object_get(json, "sent_as");
+	const bool is_sent = json_is_string(name);
+
+	if (is_sent) {
+		*ret_name = arena_dup(arena, json_string_value(name));
+		*ret_second = json_integer_value(json_object_get(json, "created_at"));
+	}
+	json_decref(json);
+	return is_sent;
+}
+
+static int64_t time_of(const json_t *json, const char *key)
+{
+	const json_t *value = json_object_get(json, key);
+
+	return json_is_integer(value) ? json_integer_value(value) : TIME_NONE;
+}
+
+static const char *text_of(const json_t *json, const char *key, struct arena *arena)
+{
+	return arena_dup(arena, json_string_value(json_object_get(json, key)));
+}
+
+/* False when the record says nothing of a subscription's state. */
+static bool decode_fact(const struct record *record, int64_t entered_at_ms, struct arena *arena,
+	struct sub_fact *ret_fact)
+{
+	json_t *json = json_loads(record->data, 0, NULL);
+	const json_int_t kind = json_integer_value(json_object_get(json, "kind"));
+	const json_int_t period = json_integer_value(json_object_get(json, "period"));
+	const bool is_usable = json_is_object(json) && kind >= 0 && kind < SUB_OTHER &&
+		sub_kind_has_state((enum sub_kind)kind) && period >= 0 && period <= SUB_PREPAID;
+
+	if (is_usable)
+		*ret_fact = (struct sub_fact){
+			.event_id = record->id,
+			.subject = record->subject,
+			.at_ms = record->at_ms,
+			.rank = record->rank,
+			.entered_at_ms = entered_at_ms,
+			.kind = (enum sub_kind)kind,
+			.period = (enum sub_period)period,
+			.store = text_of(json, "store", arena),
+			.entitlement = text_of(json, "entitlement", arena),
+			.reason = text_of(json, "reason", arena),
+			.purchased_at_ms = time_of(json, "purchased"),
+			.expires_at_ms = time_of(json, "expires"),
+			.grace_until_ms = time_of(json, "grace"),
+			.is_free = json_is_true(json_object_get(json, "free")),
+		};
+	json_decref(json);
+	return is_usable;
+}
+
+/* ---- what a customer has ---- */
+
+struct facts {
+	struct sub_fact *items;
+	size_t count;
+	size_t capacity;
+};
+
+static void facts_add(struct facts *facts, const struct sub_fact *fact, struct arena *arena)
+{
+	/* What came by two ways came by the later one. */
+	for (size_t i = 0; fact->entered_at_ms != fact->at_ms && i < facts->count; i++) {
+		struct sub_fact *known = &facts->items[i];
+
+		if (strcmp(known->event_id, fact->event_id) == 0) {
+			if (fact->entered_at_ms > known->entered_at_ms)
+				known->entered_at_ms = fact->entered_at_ms;
+			return;
+		}
+	}
+	if (facts->count == facts->capacity) {
+		const size_t capacity = facts->capacity == 0 ? 8 : facts->capacity * 2;
+		struct sub_fact *items = arena_alloc(arena, capacity * sizeof(*items));
+
+		if (facts->count > 0)
+			memcpy(items, facts->items, facts->count * sizeof(*items));
+		facts->items = items;
+		facts->capacity = capacity;
+	}
+	facts->items[facts->count++] = *fact;
+}
+
+static int64_t last_given_away_ms(const struct customer *customer, int64_t before_ms)
+{
+	int64_t last_ms = TIME_NONE;
+
+	for (size_t i = 0; i < customer->links_out_count; i++) {
+		const int64_t at_ms = customer->links_out[i].at_ms;
+
+		if (at_ms < before_ms && at_ms > last_ms)
+			last_ms = at_ms;
+	}
+	return last_ms;
+}
+
+/* What the customer had just before `before_ms`; entered_at_ms is TIME_NONE for what is its own. */
+static bool collect(struct planner *planner, const struct customer *customer, int64_t before_ms,
+	int64_t entered_at_ms, unsigned depth, struct facts *facts, struct error *err)
+{
+	const int64_t gone_ms = last_given_away_ms(customer, before_ms);
+	struct arena *arena = planner->ledger->arena;
+
+	for (size_t i = 0; i < customer->record_count; i++) {
+		const struct record *record = &customer->records[i];
+		struct sub_fact fact;
+
+		if (record->at_ms <= gone_ms || record->at_ms > before_ms)
+			continue;
+		if (decode_fact(record, entered_at_ms == TIME_NONE ? record->at_ms : entered_at_ms,
+			    arena, &fact))
+			facts_add(facts, &fact, arena);
+	}
+	for (size_t i = 0; i < customer->links_in_count && depth < TRANSFER_DEPTH_MAX; i++) {
+		const struct link *link = &customer->links_in[i];
+
+		if (link->at_ms <= gone_ms || link->at_ms >= before_ms)
+			continue;
+		const struct customer *giver =
+			ledger_customer(planner->ledger, customer->scope, link->from, err);
+		if (giver == NULL)
+			return false;
+		if (!collect(planner, giver, link->at_ms,
+			    entered_at_ms == TIME_NONE ? link->at_ms : entered_at_ms, depth + 1,
+			    facts, err))
+			return false;
+	}
+	return true;
+}
+
+static const char *cut_text(struct arena *arena, const char *text)
+{
+	if (text == NULL)
+		return NULL;
+
+	size_t len = strlen(text);
+	if (len <= TEXT_MAX)
+		return text;
+	len = TEXT_MAX;
+	while (len > 0 && ((unsigned char)text[len] & 0xC0) == 0x80)
+		len--; /* never through the middle of a character */
+	return arena_dup_len(arena, text, len);
+}
+
+static int64_t seconds_of(int64_t at_ms)
+{
+	return at_ms == TIME_NONE ? TIME_NONE : at_ms / 1000;
+}
+
+static void set_attributes(struct planner *planner, const struct customer *customer,
+	const struct sub_state *state, struct attributes *set)
+{
+	const struct conf *conf = planner->conf;
+	struct arena *arena = planner->plan->arena;
+	const char *by = plan_author(arena, customer);
+	const char *name;
+
+	if (!state->is_known)
+		return;
+	if ((name = conf_attribute_name(conf, "latest_store")) != NULL)
+		attributes_set_text(set, name, cut_text(arena, state->store), state->spoke_at_ms, by);
+	if ((name = conf_attribute_name(conf, "latest_entitlement")) != NULL)
+		attributes_set_text(
+			set, name, cut_text(arena, state->entitlement), state->spoke_at_ms, by);
+	if ((name = conf_attribute_name(conf, "expires_at")) != NULL)
+		attributes_set_time(
+			set, name, seconds_of(state->expires_at_ms), state->spoke_at_ms, by);
+	if ((name = conf_attribute_name(conf, "subscription_status")) != NULL &&
+		state->status != SUB_STATUS_UNKNOWN)
+		attributes_set_text(
+			set, name, sub_status_name(state->status), state->spoke_at_ms, by);
+}
+
+static bool plan_customer(struct planner *planner, struct customer *customer, struct error *err)
+{
+	struct facts facts = {0};
+	struct sub_state state;
+	struct attributes set;
+
+	if (customer->contact.identity == NULL)
+		return true;
+	if (!collect(planner, customer, INT64_MAX, TIME_NONE, 0, &facts, err))
+		return false;
+	sub_state_of_customer(facts.items, facts.count, &state);
+	attributes_init(&set);
+	set_attributes(planner, customer, &state, &set);
+	plan_add_update_take(planner->plan, customer, &customer->contact, &set);
+	return true;
+}
+
+/* The customer and all who were given something by it since `at_ms`. */
+static bool plan_customer_and_heirs(
+	struct planner *planner, struct customer *customer, int64_t at_ms, struct error *err)
+{
+	struct plan *plan = planner->plan;
+
+	for (size_t i = 0; i < plan->update_count; i++)
+		if (plan->updates[i].customer == customer)
+			return true;
+	if (!plan_customer(planner, customer, err))
+		return false;
+	for (size_t i = 0; i < customer->links_out_count; i++) {
+		const struct link *link = &customer->links_out[i];
+
+		if (link->at_ms < at_ms)
+			continue;
+		struct customer *heir =
+			ledger_customer(planner->ledger, customer->scope, link->to, err);
+		if (heir == NULL ||
+			!plan_customer_and_heirs(planner, heir, link->at_ms + 1, err))
+			return false;
+	}
+	return true;
+}
+
+/* ---- the Intercom event ---- */
+
+/*
+ * Intercom takes two events of one name, contact and second for one. The later one moves by whole
+ * seconds; the second it got is kept in its record, so that it is the same when computed again.
+ */
+static int64_t free_second(
+	const struct planner *planner, const struct customer *customer, const char *name)
+{
+	struct arena *arena = planner->ledger->arena;
+	int64_t second = created_at_s(planner->sub, planner->event->at_ms);
+	bool is_taken;
+
+	do {
+		is_taken = false;
+		for (size_t i = 0; i < customer->record_count; i++) {
+			const char *other_name;
+			int64_t other_second;
+
+			if (!decode_sent(&customer->records[i], arena, &other_name, &other_second) ||
+				strcmp(name, other_name) != 0)
+				continue;
+			if (strcmp(customer->records[i].id, planner->event->id) == 0)
+				return other_second;
+			if (other_second == second)
+				is_taken = true;
+		}
+		if (is_taken)
+			second++;
+	} while (is_taken);
+	return second;
+}
+
+static void metadata_text(
+	struct json_out *out, bool with_nulls, const char *key, const char *text, struct arena *arena)
+{
+	if (text != NULL || with_nulls)
+		json_out_key_text(out, key, cut_text(arena, text));
+}
+
+static const char *metadata(const struct planner *planner, bool with_nulls)
+{
+	const struct sub_event *sub = planner->sub;
+	struct arena *arena = planner->plan->arena;
+	struct buf buf;
+	struct json_out out;
+
+	buf_init(&buf, 64 * 1024);
+	json_out_init(&out, &buf);
+	json_out_object(&out);
+	metadata_text(&out, with_nulls, "product_identifier", sub->product, arena);
+	metadata_text(&out, with_nulls, "entitlement", sub->entitlement, arena);
+	metadata_text(&out, with_nulls, "store", sub->store, arena);
+	if (sub->expires_at_ms != TIME_NONE)
+		json_out_key_integer(&out, "expires_at", sub->expires_at_ms / 1000);
+	else if (with_nulls)
+		json_out_key_text(&out, "expires_at", NULL);
+	metadata_text(&out, false, "environment", sub->environment, arena);
+	metadata_text(&out, false, "app_id", sub->app_id, arena);
+	if (sub->kind == SUB_CANCELLATION)
+		metadata_text(&out, false, "cancellation_reason", sub->reason, arena);
+	if (sub->kind == SUB_EXPIRATION)
+		metadata_text(&out, false, "expiration_reason", sub->reason, arena);
+	json_out_object_end(&out);
+
+	char *text = arena_dup_len(arena, buf_text(&buf), buf.len);
+	buf_finish(&buf);
+	return text;
+}
+
+static void plan_event_for(
+	struct planner *planner, const struct customer *customer, const char *name, int64_t created_at)
+{
+	if (name == NULL || customer->contact.identity == NULL)
+		return;
+	plan_add_event(planner->plan,
+		&(struct plan_event){
+			.contact = customer->contact,
+			.name = name,
+			.created_at = created_at,
+			.metadata = metadata(planner, false),
+			.metadata_shown = metadata(planner, true),
+		});
+}
+
+/* ---- one event ---- */
+
+static void remember(struct planner *planner, struct customer *customer, const char *name,
+	int64_t created_at)
+{
+	const struct sub_event *sub = planner->sub;
+	struct arena *arena = planner->plan->arena;
+	const struct record record = {
+		.id = planner->event->id,
+		.subject = arena_printf(arena, "%s/%s", sub->store ? sub->store : "",
+			sub->transaction ? sub->transaction : ""),
+		.at_ms = planner->event->at_ms,
+		.rank = planner->event->rank,
+		.data = encode_fact(arena, sub, name, created_at),
+	};
+
+	plan_add_record(planner->plan, customer, &record);
+}
+
+/*
+ * A customer of many years has hundreds of records. What came before a purchase of the same
+ * subscription no longer counts for its state, so the oldest such one makes room for the new.
+ */
+static void forget_one(struct planner *planner, struct customer *customer)
+{
+	struct arena *arena = planner->ledger->arena;
+
+	if (customer->record_count <= RECORDS_MAX)
+		return;
+	for (size_t i = 0; i < customer->record_count; i++) {
+		for (size_t later = i + 1; later < customer->record_count; later++) {
+			struct sub_fact fact;
+
+			if (strcmp(customer->records[i].subject, customer->records[later].subject) != 0)
+				continue;
+			if (!decode_fact(&customer->records[later], TIME_NONE, arena, &fact))
+				continue;
+			if (is_purchase(fact.kind) && !fact.is_free) {
+				plan_drop_record(
+					planner->plan, customer, customer->records[i].id);
+				return;
+			}
+		}
+	}
+	/* Nothing but purchases of different things: the oldest goes. */
+	plan_drop_record(planner->plan, customer, customer->records[0].id);
+}
+
+static void know_contact(struct planner *planner, struct customer *customer, const char *identity)
+{
+	const struct sub_event *sub = planner->sub;
+
+	if (identity != NULL)
+		customer->contact = (struct contact_ref){
+			.destination = destination_of(planner->conf, sub->workspace, planner->plan->arena),
+			.identity = identity,
+			.is_email = sub->identity_is_email,
+		};
+}
+
+static bool plan_transfer(struct planner *planner, const char *name, struct error *err)
+{
+	const struct sub_event *sub = planner->sub;
+	const struct event *event = planner->event;
+
+	if (sub->transferred_from_count > TRANSFER_PAIRS_MAX ||
+		sub->transferred_to_count > TRANSFER_PAIRS_MAX ||
+		sub->transferred_from_count * sub->transferred_to_count > TRANSFER_PAIRS_MAX) {
+		planner->plan->nothing = "a transfer among too many customers";
+		return true;
+	}
+	for (size_t t = 0; t < sub->transferred_to_count; t++) {
+		struct customer *to = ledger_customer(
+			planner->ledger, sub->scope, sub->transferred_to[t].customer, err);
+		if (to == NULL)
+			return false;
+		if (to->contact.identity == NULL)
+			know_contact(planner, to, sub->transferred_to[t].identity);
+		for (size_t f = 0; f < sub->transferred_from_count; f++) {
+			struct customer *from = ledger_customer(planner->ledger, sub->scope,
+				sub->transferred_from[f].customer, err);
+			if (from == NULL)
+				return false;
+			if (from->contact.identity == NULL)
+				know_contact(planner, from, sub->transferred_from[f].identity);
+			if (from != to)
+				plan_add_link(planner->plan, sub->scope, from, to, event->at_ms,
+					event->id);
+		}
+		const int64_t second = name != NULL ? free_second(planner, to, name) : 0;
+		remember(planner, to, name, second);
+		plan_event_for(planner, to, name, second);
+	}
+	for (size_t f = 0; f < sub->transferred_from_count; f++) {
+		struct customer *from = ledger_customer(
+			planner->ledger, sub->scope, sub->transferred_from[f].customer, err);
+		if (from == NULL || !plan_customer_and_heirs(planner, from, event->at_ms, err))
+			return false;
+	}
+	return true;
+}
+
+static bool plan_own(struct planner *planner, const char *name, struct error *err)
+{
+	const struct sub_event *sub = planner->sub;
+	struct customer *customer =
+		ledger_customer(planner->ledger, sub->scope, sub->customer, err);
+	if (customer == NULL)
+		return false;
+	know_contact(planner, customer, sub->identity);
+	if (customer->contact.identity == NULL)
+		planner->plan->nothing = "nothing says which contact this customer is yet";
+
+	const int64_t second = name != NULL ? free_second(planner, customer, name) : 0;
+	remember(planner, customer, name, second);
+	forget_one(planner, customer);
+	plan_event_for(planner, customer, name, second);
+	return plan_customer_and_heirs(planner, customer, planner->event->at_ms, err);
+}
+
+bool subscription_plan(const struct conf *conf, const struct conf_source *section,
+	const struct event *event, struct ledger *ledger, struct plan *plan, struct error *err)
+{
+	const struct sub_event *sub = event->detail;
+	struct planner planner = {
+		.conf = conf, .event = event, .sub = sub, .ledger = ledger, .plan = plan};
+	const char *key = event_key(conf, sub);
+	const char *name = conf_event_name(conf, key);
+
+	(void)section; /* all that the section says is in the event already */
+	plan->product = sub->product;
+	plan->app_id = sub->app_id;
+	plan->nothing = arena_printf(plan->arena, "no attribute changes, and %s",
+		name == NULL ? arena_printf(plan->arena, "event %s is off", key) :
+			       "there is nobody to tell");
+	return sub->kind == SUB_TRANSFER ? plan_transfer(&planner, name, err) :
+					   plan_own(&planner, name, err);
+}
