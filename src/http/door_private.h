@@ -1,0 +1,65 @@
+#ifndef SUBRELAY_HTTP_DOOR_PRIVATE_H
+#define SUBRELAY_HTTP_DOOR_PRIVATE_H
+
+/*
+ * The door: lets connections in, shows those out that take too long. One thread of its own.
+ *
+ * It accepts on the listening socket and hands each socket to `admit`, unless `open_max` are open
+ * already: then the newcomer is closed at once and those inside are not disturbed. Who serves the
+ * socket registers it as a peer and arms the peer's deadline; a peer past its deadline gets
+ * shutdown(2), whatever it does. A peer that `lingers` when it is removed was answered while its
+ * request was still on the way: the door reads and drops the rest, so that the answer isn't
+ * destroyed by a reset.
+ *
+ * Errors: only creating can fail. Threads: any function from any thread, but one peer's functions
+ * from one thread at a time.
+ */
+
+#include "http/listener.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+struct door;
+
+struct door_options {
+	int listen_fd; /* taken by door_start; non-blocking */
+	size_t open_max;
+	int64_t timeout_ms;
+	/* From the door's thread. Takes the socket. */
+	void (*admit)(void *context, int fd, const struct sockaddr *address, socklen_t len);
+	void *context;
+};
+
+/* An open connection; the memory is the caller's, from door_add_peer to door_remove_peer. */
+struct peer {
+	int fd; /* borrowed: whoever closes it removes the peer first */
+	bool lingers;
+	_Atomic int64_t deadline_mono_ms;
+	struct peer *previous, *next; /* lock */
+};
+
+struct door *door_create(const struct door_options *options, struct error *err);
+/* Starts the thread. From here on the door owns the listening socket. */
+bool door_start(struct door *door, struct error *err);
+/* Stops accepting; the listening socket is closed on return. Peers stay. */
+void door_close(struct door *door);
+/* Takes NULL. No peer may be left. */
+void door_destroy(struct door *door);
+
+/* Registers, armed. */
+void door_add_peer(struct door *door, struct peer *peer, int fd);
+/* Before the socket is closed. */
+void door_remove_peer(struct door *door, struct peer *peer);
+/* The deadline is timeout_ms from now. */
+void door_arm(const struct door *door, struct peer *peer);
+/* No deadline. */
+void door_disarm(struct peer *peer);
+
+/* Fills in accepted, turned_away, timed_out. */
+void door_count(struct door *door, struct listener_counts *counts);
+
+#endif
