@@ -1,0 +1,159 @@
+/*
+ * Lists, heap and hash of one destination's lanes; see outbox_private.h for the states.
+ */
+
+#include "outbox_private.h"
+
+#include "base/xalloc.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <utlist.h>
+
+void outbox_init(struct outbox *outbox, int64_t id, const char *name)
+{
+	*outbox = (struct outbox){.id = id};
+	(void)snprintf(outbox->name, sizeof(outbox->name), "%s", name);
+	heap_init(&outbox->resting);
+	outbox->fresh.until = INT64_MAX;
+	outbox->fresh_has_more = true;
+}
+
+static void free_lane(struct lane *lane)
+{
+	lane_run_destroy(lane->run);
+	reply_finish(&lane->errand.reply);
+	conf_unref(lane->conf);
+	free(lane);
+}
+
+static void remove_lane(struct outbox *outbox, struct lane *lane)
+{
+	HASH_DEL(outbox->lanes, lane);
+	outbox->lane_count--;
+	free_lane(lane);
+}
+
+void outbox_finish(struct outbox *outbox)
+{
+	struct lane *lane;
+	struct lane *next;
+
+	HASH_ITER (hh, outbox->lanes, lane, next) {
+		remove_lane(outbox, lane);
+	}
+	heap_finish(&outbox->resting);
+}
+
+void outbox_split(struct outbox *outbox, int64_t from_event_id, int64_t last_event_id)
+{
+	outbox->backlog = (struct cursor){.after = from_event_id, .until = last_event_id};
+	outbox->fresh.after = last_event_id;
+	outbox->fresh_has_more = true;
+}
+
+static void make_due(struct outbox *outbox, struct lane *lane)
+{
+	lane->state = LANE_DUE;
+	lane->has_news = false;
+	DL_APPEND(outbox->due, lane);
+}
+
+void outbox_found(struct outbox *outbox, int64_t contact_id)
+{
+	struct lane *lane;
+
+	HASH_FIND(hh, outbox->lanes, &contact_id, sizeof(contact_id), lane);
+	if (lane != NULL) {
+		lane->has_news = true;
+		return;
+	}
+	lane = xcalloc(1, sizeof(*lane));
+	lane->contact_id = contact_id;
+	lane->outbox = outbox;
+	lane->rest.owner = lane;
+	reply_init(&lane->errand.reply);
+	lane->errand.owner = lane;
+	HASH_ADD(hh, outbox->lanes, contact_id, sizeof(lane->contact_id), lane);
+	outbox->lane_count++;
+	make_due(outbox, lane);
+}
+
+size_t outbox_take_due(struct outbox *outbox, struct lane **ret, size_t max, int64_t now_mono_ms)
+{
+	size_t count = 0;
+
+	(void)outbox_wake(outbox, now_mono_ms);
+	while (count < max && outbox->due != NULL) {
+		struct lane *lane = outbox->due;
+
+		assert(lane->state == LANE_DUE);
+		DL_DELETE(outbox->due, lane);
+		lane->state = LANE_LOADING;
+		lane->has_news = false;
+		ret[count++] = lane;
+	}
+	return count;
+}
+
+void outbox_loaded(struct outbox *outbox, struct lane *lane, struct lane_run *run)
+{
+	assert(lane->state == LANE_LOADING && lane->run == NULL);
+	lane->run = run;
+	lane->state = LANE_READY;
+	DL_APPEND(outbox->ready, lane);
+	outbox->ready_count++;
+}
+
+void outbox_continue(struct outbox *outbox, struct lane *lane)
+{
+	assert(lane->state == LANE_RUNNING);
+	lane->state = LANE_READY;
+	DL_PREPEND(outbox->ready, lane);
+	outbox->ready_count++;
+}
+
+struct lane *outbox_take_ready(struct outbox *outbox)
+{
+	struct lane *lane = outbox->ready;
+
+	if (lane == NULL)
+		return NULL;
+	assert(lane->state == LANE_READY);
+	DL_DELETE(outbox->ready, lane);
+	outbox->ready_count--;
+	lane->state = LANE_RUNNING;
+	return lane;
+}
+
+void outbox_release(struct outbox *outbox, struct lane *lane)
+{
+	assert(lane->state == LANE_LOADING || lane->state == LANE_SETTLING);
+	assert(lane->run == NULL && lane->reports == 0);
+	if (lane->after == AFTER_REST) {
+		lane->state = LANE_RESTING;
+		heap_insert(&outbox->resting, &lane->rest, lane->rest_until_mono_ms);
+	} else if (lane->after == AFTER_DUE || lane->has_news) {
+		make_due(outbox, lane);
+	} else {
+		remove_lane(outbox, lane);
+	}
+}
+
+int64_t outbox_wake(struct outbox *outbox, int64_t now_mono_ms)
+{
+	struct heap_item *first;
+
+	while ((first = heap_peek(&outbox->resting)) != NULL) {
+		if (first->key > now_mono_ms)
+			return first->key;
+		make_due(outbox, heap_pop(&outbox->resting)->owner);
+	}
+	return INT64_MAX;
+}
+
+void outbox_wake_all(struct outbox *outbox)
+{
+	(void)outbox_wake(outbox, INT64_MAX);
+}

@@ -1,0 +1,108 @@
+#ifndef SUBRELAY_DELIVER_OUTBOX_PRIVATE_H
+#define SUBRELAY_DELIVER_OUTBOX_PRIVATE_H
+
+/*
+ * One destination's lanes in memory: which are known, which are due, which are ready to be sent, which
+ * rest. Only the dispatcher uses it, under its lock. No I/O.
+ *
+ * States of a lane and who may move it on:
+ *
+ *   DUE       in the due list       the refill takes it to LOADING
+ *   LOADING   the refill's          -> READY, or gone when nothing waits (DUE again on news or error)
+ *   READY     in the ready list     a worker takes it to RUNNING
+ *   RUNNING   a worker's            -> READY (next call), SETTLING
+ *   SETTLING  the store's, until all its reports are committed -> DUE, RESTING or gone
+ *   RESTING   in the heap           -> DUE when its time has come or the workspace works again
+ *
+ * Forbidden: a lane that is RUNNING or SETTLING is never loaded (it would be sent twice).
+ */
+
+#include "base/backoff.h"
+#include "base/heap.h"
+#include "conf/conf.h"
+#include "deliver/hold.h"
+#include "deliver/lane.h"
+#include "deliver/pace.h"
+#include "deliver/worker.h"
+#include "store/backend.h"
+
+#include <uthash.h>
+
+enum lane_state { LANE_DUE, LANE_LOADING, LANE_READY, LANE_RUNNING, LANE_SETTLING, LANE_RESTING };
+
+/* What becomes of a lane when its reports are in. */
+enum lane_after { AFTER_LEAVE, AFTER_DUE, AFTER_REST };
+
+struct lane {
+	int64_t contact_id;
+	struct outbox *outbox;
+	enum lane_state state;
+	bool has_news;  /* work came after it was loaded */
+	bool has_more;  /* more waits than was loaded */
+	unsigned attempts; /* failed in a row */
+	int64_t failing_since_mono_ms; /* valid when attempts > 0 */
+	int64_t rest_until_mono_ms;
+	enum lane_after after;
+	unsigned reports; /* on their way to the store */
+	struct lane_run *run; /* READY, RUNNING */
+	struct errand errand; /* the call under way; its `call` is lent by the run */
+	int64_t sent_mono_ms;
+	struct conf *conf; /* referenced while there is a run */
+	struct heap_item rest;
+	struct lane *prev;
+	struct lane *next;
+	UT_hash_handle hh;
+};
+
+/* Reads waiting work in order of arrival, in (after, until]. */
+struct cursor {
+	int64_t after;
+	int64_t until;
+};
+
+struct outbox {
+	int64_t id;
+	char name[80];
+	const struct conf_workspace *workspace; /* NULL: the configuration has no such workspace */
+	struct pace pace;
+	struct hold hold;
+	struct lane *lanes; /* by contact_id */
+	size_t lane_count;
+	struct lane *due;
+	struct lane *ready;
+	size_t ready_count;
+	struct heap resting;
+	size_t in_flight;
+	struct cursor backlog;
+	struct cursor fresh; /* until is INT64_MAX */
+	bool fresh_has_more; /* new work was announced, or the last scan was full */
+	bool is_paced; /* calls wait because of the rate: noticed by the last `next` */
+	bool is_fresh_turn;
+	struct outbox *following;
+};
+
+void outbox_init(struct outbox *outbox, int64_t id, const char *name);
+/* Frees all lanes, whatever their state. */
+void outbox_finish(struct outbox *outbox);
+
+/* Splits what waits at `last_event_id` and before from what comes later. */
+void outbox_split(struct outbox *outbox, int64_t from_event_id, int64_t last_event_id);
+
+/* Work was found for a contact: a new lane, or news for a known one. */
+void outbox_found(struct outbox *outbox, int64_t contact_id);
+/* Up to max due lanes, taken to LOADING. */
+size_t outbox_take_due(struct outbox *outbox, struct lane **ret, size_t max, int64_t now_mono_ms);
+/* LOADING -> READY with a run whose call is filled. */
+void outbox_loaded(struct outbox *outbox, struct lane *lane, struct lane_run *run);
+/* RUNNING -> READY, ahead of the others: its next call is filled. */
+void outbox_continue(struct outbox *outbox, struct lane *lane);
+/* READY -> RUNNING. */
+struct lane *outbox_take_ready(struct outbox *outbox);
+/* LOADING or SETTLING -> where `after` says; the lane may be gone afterwards. */
+void outbox_release(struct outbox *outbox, struct lane *lane);
+/* Lanes whose rest is over become due; returns when the next one's is (INT64_MAX: none). */
+int64_t outbox_wake(struct outbox *outbox, int64_t now_mono_ms);
+/* All of them, now: the workspace works again. */
+void outbox_wake_all(struct outbox *outbox);
+
+#endif
