@@ -1,0 +1,505 @@
+/*
+ * The relay from webhook to Intercom in one thread: what is sent, in which order, at what cost, and what
+ * becomes of it when Intercom says no. Hours pass in milliseconds.
+ */
+
+#include "support/rig.h"
+
+#include "base/error.h"
+#include "deliver/dispatcher.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define HOUR_MS (3600 * 1000LL)
+#define FAST "retry_base = 1s\nretry_cap = 1m\n"
+
+/* A purchase or another notice of one monthly subscription of `customer`. */
+static void post(struct rig *rig, const char *customer, const char *id, const char *type, int64_t at_s)
+{
+	const unsigned status = rig_post_event(rig,
+		"'id':'%s','type':'%s','event_timestamp_ms':%lld000,'app_user_id':'%s',"
+		"'purchased_at_ms':1699990000000,'expiration_at_ms':1702582000000,"
+		"'period_type':'NORMAL','store':'APP_STORE','environment':'PRODUCTION',"
+		"'entitlement_ids':['pro'],'product_id':'monthly','original_transaction_id':'T1',"
+		"'app_id':'app1','cancel_reason':'UNSUBSCRIBE'",
+		id, type, (long long)at_s, customer);
+
+	assert_int_equal(status, 200);
+}
+
+static int64_t calls_of(struct rig *rig, enum standin_call_kind kind)
+{
+	struct standin_totals totals;
+
+	standin_get_totals(rig->standin, &totals);
+	return totals.by_kind[kind];
+}
+
+static void rule(struct rig *rig, const char *json)
+{
+	struct error err = {0};
+	char text[1024];
+
+	(void)snprintf(text, sizeof(text), "%s", json);
+	for (char *c = text; *c != '\0'; c++)
+		if (*c == '\'')
+			*c = '"';
+	if (!standin_add_rules(rig->standin, text, strlen(text), &err))
+		fail_msg("%s", err.text);
+}
+
+static void contact(struct rig *rig, const char *json, char *ret_id)
+{
+	struct error err = {0};
+	char text[1024];
+
+	(void)snprintf(text, sizeof(text), "%s", json);
+	for (char *c = text; *c != '\0'; c++)
+		if (*c == '\'')
+			*c = '"';
+	if (!standin_add_contact(rig->standin, text, strlen(text), ret_id, &err))
+		fail_msg("%s", err.text);
+}
+
+static void check_no_violations(struct rig *rig)
+{
+	for (size_t i = 0; i < standin_violation_count(rig->standin); i++)
+		print_message("violation: %s\n", standin_violation_at(rig->standin, i));
+	assert_int_equal(standin_violation_count(rig->standin), 0);
+}
+
+static void check_event(struct rig *rig, size_t i, const char *name, int64_t created_at)
+{
+	struct standin_event event;
+
+	assert_true(i < standin_event_count(rig->standin));
+	standin_event_at(rig->standin, i, &event);
+	assert_string_equal(event.name, name);
+	assert_int_equal(event.created_at, created_at);
+}
+
+static void a_new_customer_costs_two_calls(void **state)
+{
+	struct rig *rig = rig_create(NULL, NULL);
+	struct standin_event event;
+
+	(void)state;
+	post(rig, "u1", "e1", "INITIAL_PURCHASE", 1699990001);
+	rig_drain(rig, HOUR_MS);
+	assert_int_equal(rig->calls, 2);
+	assert_string_equal(standin_attribute(rig->standin, "u1", "subscription_status"), "\"active\"");
+	assert_string_equal(standin_attribute(rig->standin, "u1", "expires_at"), "1702582000");
+	standin_event_at(rig->standin, 0, &event);
+	assert_string_equal(event.name, "rc_initial_purchase_event");
+	assert_string_equal(event.external_id, "u1");
+	assert_int_equal(event.created_at, 1699990000);
+	assert_string_equal(event.metadata,
+		"{\"product_identifier\":\"monthly\",\"entitlement\":\"pro\",\"store\":\"APP_STORE\","
+		"\"expires_at\":1702582000,\"environment\":\"production\",\"app_id\":\"app1\"}");
+	check_no_violations(rig);
+	rig_destroy(rig);
+}
+
+static void a_changed_one_costs_two_and_an_unchanged_one(void **state)
+{
+	struct rig *rig = rig_create(NULL, NULL);
+
+	(void)state;
+	post(rig, "u1", "e1", "INITIAL_PURCHASE", 1699990001);
+	rig_drain(rig, HOUR_MS);
+	post(rig, "u1", "e2", "CANCELLATION", 1699990100);
+	rig_drain(rig, HOUR_MS);
+	assert_int_equal(rig->calls, 4);
+	assert_int_equal(calls_of(rig, STANDIN_UPDATE_CONTACT), 1);
+	post(rig, "u1", "e3", "PRODUCT_CHANGE", 1699990200);
+	rig_drain(rig, HOUR_MS);
+	assert_int_equal(rig->calls, 5);
+	assert_int_equal(standin_event_count(rig->standin), 3);
+	rig_destroy(rig);
+}
+
+static void waiting_updates_become_one_call(void **state)
+{
+	struct rig *rig = rig_create(NULL, NULL);
+
+	(void)state;
+	for (int i = 0; i < 20; i++) {
+		char id[16];
+
+		(void)snprintf(id, sizeof(id), "e%d", i);
+		post(rig, "u1", id, i % 2 == 0 ? "CANCELLATION" : "UNCANCELLATION", 1699990100 + i);
+	}
+	rig_drain(rig, HOUR_MS);
+	assert_int_equal(calls_of(rig, STANDIN_CREATE_CONTACT), 1);
+	assert_int_equal(calls_of(rig, STANDIN_UPDATE_CONTACT), 0);
+	assert_int_equal(standin_event_count(rig->standin), 10);
+	assert_int_equal(rig_totals(rig).delivered, 20);
+	rig_destroy(rig);
+}
+
+static void waiting_events_go_in_the_order_of_the_billing_system(void **state)
+{
+	struct rig *rig = rig_create("[event_names]\nuncancellation = on\n", NULL);
+
+	(void)state;
+	post(rig, "u1", "e3", "UNCANCELLATION", 1699990300);
+	post(rig, "u1", "e1", "INITIAL_PURCHASE", 1699990001);
+	post(rig, "u1", "e2", "CANCELLATION", 1699990200);
+	rig_drain(rig, HOUR_MS);
+	check_event(rig, 0, "rc_initial_purchase_event", 1699990000);
+	check_event(rig, 1, "rc_cancellation_event", 1699990200);
+	check_event(rig, 2, "rc_uncancellation_event", 1699990300);
+	rig_destroy(rig);
+}
+
+static void a_late_event_is_sent_and_turns_nothing_back(void **state)
+{
+	struct rig *rig = rig_create(NULL, NULL);
+
+	(void)state;
+	post(rig, "u1", "e2", "EXPIRATION", 1699990200);
+	rig_drain(rig, HOUR_MS);
+	post(rig, "u1", "e1", "CANCELLATION", 1699990100);
+	rig_drain(rig, HOUR_MS);
+	assert_int_equal(rig->calls, 3);
+	assert_string_equal(standin_attribute(rig->standin, "u1", "subscription_status"), "\"expired\"");
+	check_event(rig, 1, "rc_cancellation_event", 1699990100);
+	rig_destroy(rig);
+}
+
+static void two_events_of_one_second_are_kept_apart(void **state)
+{
+	struct rig *rig = rig_create(NULL, NULL);
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		char id[16];
+
+		(void)snprintf(id, sizeof(id), "e%d", i);
+		post(rig, "u1", id, "RENEWAL", 1699990001);
+	}
+	rig_drain(rig, HOUR_MS);
+	assert_int_equal(standin_event_count(rig->standin), 3);
+	check_event(rig, 0, "rc_renewal_event", 1699990000);
+	check_event(rig, 1, "rc_renewal_event", 1699990001);
+	check_event(rig, 2, "rc_renewal_event", 1699990002);
+	rig_destroy(rig);
+}
+
+static void an_existing_contact_is_found_by_the_conflict(void **state)
+{
+	struct rig *rig = rig_create(NULL, NULL);
+
+	(void)state;
+	contact(rig, "{'external_id':'u1'}", NULL);
+	post(rig, "u1", "e1", "INITIAL_PURCHASE", 1699990001);
+	rig_drain(rig, HOUR_MS);
+	assert_int_equal(rig->calls, 3);
+	assert_string_equal(standin_attribute(rig->standin, "u1", "subscription_status"), "\"active\"");
+	post(rig, "u1", "e2", "CANCELLATION", 1699990100);
+	rig_drain(rig, HOUR_MS);
+	assert_int_equal(rig->calls, 5);
+	rig_destroy(rig);
+}
+
+static void an_archived_contact_is_brought_back_or_left(void **state)
+{
+	struct rig *rig = rig_create(NULL, NULL);
+
+	(void)state;
+	contact(rig, "{'external_id':'u1','state':'archived'}", NULL);
+	post(rig, "u1", "e1", "INITIAL_PURCHASE", 1699990001);
+	rig_drain(rig, HOUR_MS);
+	assert_string_equal(standin_contact_state(rig->standin, "u1"), "live");
+	assert_int_equal(standin_event_count(rig->standin), 1);
+	rig_destroy(rig);
+
+	rig = rig_create("[intercom.x]\n[intercom.y]\narchived = skip\n", NULL);
+	rig_destroy(rig);
+}
+
+static void a_contact_that_is_gone_is_made_anew_with_everything(void **state)
+{
+	struct rig *rig = rig_create(NULL, NULL);
+	char id[32];
+
+	(void)state;
+	post(rig, "u1", "e1", "INITIAL_PURCHASE", 1699990001);
+	rig_drain(rig, HOUR_MS);
+	/* As if somebody had removed it: its id is unknown, its external id free. */
+	standin_reset(rig->standin);
+	post(rig, "u1", "e2", "PRODUCT_CHANGE", 1699990100);
+	rig_drain(rig, HOUR_MS);
+	assert_string_equal(standin_attribute(rig->standin, "u1", "subscription_status"), "\"active\"");
+	assert_int_equal(standin_event_count(rig->standin), 1);
+
+	contact(rig, "{'external_id':'other'}", id);
+	char merged[128];
+	(void)snprintf(merged, sizeof(merged), "{'external_id':'u1','state':'merged','merged_into':'%s'}", id);
+	contact(rig, merged, NULL);
+	post(rig, "u1", "e3", "CANCELLATION", 1699990200);
+	rig_drain(rig, HOUR_MS);
+	assert_int_equal(rig_totals(rig).parked, 0);
+	assert_int_equal(standin_event_count(rig->standin), 2);
+	rig_destroy(rig);
+}
+
+static void a_missing_attribute_is_created(void **state)
+{
+	struct rig *rig = rig_create(NULL, &(struct standin_options){.strict_attributes = true});
+
+	(void)state;
+	post(rig, "u1", "e1", "INITIAL_PURCHASE", 1699990001);
+	rig_drain(rig, HOUR_MS);
+	assert_int_equal(calls_of(rig, STANDIN_CREATE_ATTRIBUTE), 4);
+	assert_string_equal(standin_attribute(rig->standin, "u1", "subscription_status"), "\"active\"");
+	assert_int_equal(rig_totals(rig).delivered, 1);
+	rig_destroy(rig);
+}
+
+static void a_refused_event_is_parked_and_can_be_tried_again(void **state)
+{
+	struct rig *rig = rig_create(NULL, NULL);
+	struct error err = {0};
+	int64_t count;
+
+	(void)state;
+	rule(rig, "{'method':'POST','path':'/events','times':1,'status':422,"
+		  "'code':'parameter_invalid','message':'no'}");
+	post(rig, "u1", "e1", "INITIAL_PURCHASE", 1699990001);
+	post(rig, "u1", "e2", "CANCELLATION", 1699990100);
+	rig_drain(rig, HOUR_MS);
+	assert_int_equal(rig_totals(rig).parked, 1);
+	assert_int_equal(rig_totals(rig).delivered, 1);
+	assert_int_equal(standin_event_count(rig->standin), 1);
+	assert_true(store_retry(rig->store, 0, &count, &err));
+	assert_int_equal(count, 1);
+	rig_drain(rig, HOUR_MS);
+	assert_int_equal(rig_totals(rig).parked, 0);
+	assert_int_equal(standin_event_count(rig->standin), 2);
+	rig_destroy(rig);
+}
+
+static void a_refused_update_parks_what_asked_for_it_alone(void **state)
+{
+	struct rig *rig = rig_create(NULL, NULL);
+
+	(void)state;
+	post(rig, "u1", "e1", "INITIAL_PURCHASE", 1699990001);
+	rig_drain(rig, HOUR_MS);
+	rule(rig, "{'method':'PUT','times':0,'status':400,'code':'parameter_invalid','message':'no'}");
+	post(rig, "u1", "e2", "CANCELLATION", 1699990100);
+	post(rig, "u1", "e3", "PRODUCT_CHANGE", 1699990200);
+	rig_drain(rig, HOUR_MS);
+	assert_int_equal(rig_totals(rig).parked, 1);
+	assert_int_equal(rig_totals(rig).delivered, 2);
+	rig_destroy(rig);
+}
+
+static void a_refused_token_holds_everything_and_parks_nothing(void **state)
+{
+	struct rig *rig = rig_create(FAST, NULL);
+
+	(void)state;
+	rule(rig, "{'times':0,'status':401,'code':'unauthorized','message':'Access Token Invalid'}");
+	for (int i = 0; i < 50; i++) {
+		char id[16];
+
+		(void)snprintf(id, sizeof(id), "e%d", i);
+		post(rig, id, id, "INITIAL_PURCHASE", 1699990001);
+	}
+	rig_run(rig, 1000);
+	assert_string_equal(rig_workspace_state(rig), "holding");
+	const int64_t first = rig->calls;
+	rig_run(rig, 4500);
+	assert_int_equal(rig->calls, first + 1); /* the first probe, after 5 s */
+	rig_run(rig, 100 * HOUR_MS);
+	assert_in_range(rig->calls - first, 100 * 120 - 60, 100 * 120 + 2); /* one in 30 s */
+	assert_int_equal(rig_totals(rig).parked, 0);
+	standin_clear_rules(rig->standin);
+	rig_drain(rig, 60 * 1000);
+	assert_string_equal(rig_workspace_state(rig), "ok");
+	assert_int_equal(rig_totals(rig).delivered, 50);
+	rig_destroy(rig);
+}
+
+static void an_outage_of_days_parks_nothing(void **state)
+{
+	struct rig *rig = rig_create(NULL, NULL);
+
+	(void)state;
+	rule(rig, "{'times':0,'status':503,'answer':'<html>no</html>'}");
+	for (int i = 0; i < 50; i++) {
+		char id[16];
+
+		(void)snprintf(id, sizeof(id), "e%d", i);
+		post(rig, id, id, "INITIAL_PURCHASE", 1699990001);
+	}
+	rig_run(rig, 5 * 24 * HOUR_MS);
+	assert_int_equal(rig_totals(rig).parked, 0);
+	assert_int_equal(rig_totals(rig).waiting, 50);
+	assert_string_equal(rig_workspace_state(rig), "holding");
+	standin_clear_rules(rig->standin);
+	rig_drain(rig, HOUR_MS);
+	assert_int_equal(rig_totals(rig).delivered, 50);
+	rig_destroy(rig);
+}
+
+static void an_unreachable_intercom_parks_nothing_and_is_noticed_soon(void **state)
+{
+	struct rig *rig = rig_create(FAST, NULL);
+
+	(void)state;
+	rig->is_unreachable = true;
+	post(rig, "u1", "e1", "INITIAL_PURCHASE", 1699990001);
+	rig_run(rig, 10 * 24 * HOUR_MS);
+	assert_int_equal(rig_totals(rig).parked, 0);
+	rig->is_unreachable = false;
+	rig_drain(rig, 31 * 1000);
+	assert_int_equal(rig_totals(rig).delivered, 1);
+	rig_destroy(rig);
+}
+
+static void one_contacts_trouble_ages_out_alone(void **state)
+{
+	struct rig *rig = rig_create(FAST "give_up_after = 2h\n", NULL);
+
+	(void)state;
+	rule(rig, "{'contact':'bad','times':0,'status':500,'code':'server_error','message':'no'}");
+	post(rig, "bad", "e1", "INITIAL_PURCHASE", 1699990001);
+	post(rig, "good", "e2", "INITIAL_PURCHASE", 1699990001);
+	rig_run(rig, HOUR_MS);
+	assert_int_equal(rig_totals(rig).delivered, 1);
+	assert_int_equal(rig_totals(rig).waiting, 1);
+	rig_run(rig, 2 * HOUR_MS);
+	assert_int_equal(rig_totals(rig).parked, 1);
+	rig_destroy(rig);
+}
+
+static void the_allowance_is_used_and_not_exceeded(void **state)
+{
+	struct rig *rig = rig_create(
+		NULL, &(struct standin_options){.limit = 166, .reset_offset_ms = 2000});
+	struct standin_totals totals;
+
+	(void)state;
+	rig->answer_ms = 0;
+	for (int i = 0; i < 1000; i++) {
+		char id[16];
+
+		(void)snprintf(id, sizeof(id), "e%d", i);
+		post(rig, id, id, "INITIAL_PURCHASE", 1699990001);
+	}
+	rig_drain(rig, 140 * 1000);
+	standin_get_totals(rig->standin, &totals);
+	assert_int_equal(totals.refused, 0);
+	assert_true(totals.window_calls_max <= 166);
+	assert_int_equal(totals.events, 1000);
+	rig_destroy(rig);
+}
+
+static void a_429_waits_for_the_reset_and_counts_no_attempt(void **state)
+{
+	struct rig *rig = rig_create("give_up_after = 1s\n", NULL);
+	const int64_t reset_s = rig->clock.wall_ms / 1000 + 40;
+	char text[256];
+
+	(void)state;
+	(void)snprintf(text, sizeof(text),
+		"{'times':1,'status':429,'code':'rate_limit_exceeded','message':'slow down',"
+		"'headers':{'X-RateLimit-Limit':'10','X-RateLimit-Remaining':'0',"
+		"'X-RateLimit-Reset':'%lld'}}",
+		(long long)reset_s);
+	rule(rig, text);
+	post(rig, "u1", "e1", "INITIAL_PURCHASE", 1699990001);
+	rig_run(rig, 39 * 1000);
+	assert_int_equal(rig->calls, 1);
+	assert_string_equal(rig_workspace_state(rig), "paced");
+	rig_drain(rig, 5000);
+	assert_int_equal(rig_totals(rig).delivered, 1);
+	rig_destroy(rig);
+}
+
+static void a_restart_forgets_nothing_and_repeats_at_most_what_was_under_way(void **state)
+{
+	struct rig *rig = rig_create(NULL, NULL);
+
+	(void)state;
+	for (int i = 0; i < 100; i++) {
+		char id[16];
+
+		(void)snprintf(id, sizeof(id), "e%d", i);
+		post(rig, i % 2 == 0 ? "u1" : id, id, "RENEWAL", 1699990001 + i);
+		(void)rig_step(rig);
+		if (i % 10 == 9)
+			rig_restart(rig);
+	}
+	rig_drain(rig, HOUR_MS);
+	assert_int_equal(rig_totals(rig).delivered, 100);
+	assert_int_equal(standin_event_count(rig->standin), 100);
+	rig_destroy(rig);
+}
+
+static void a_backlog_does_not_hold_up_today(void **state)
+{
+	struct rig *rig = rig_create(FAST, NULL);
+	struct standin_event event;
+	size_t at = 0;
+
+	(void)state;
+	rig->is_unreachable = true;
+	for (int i = 0; i < 3 * LANES_MAX; i++) {
+		char id[16];
+
+		(void)snprintf(id, sizeof(id), "old%d", i);
+		post(rig, id, id, "INITIAL_PURCHASE", 1699990001);
+	}
+	rig_restart(rig);
+	rig->is_unreachable = false;
+	rig_run(rig, 2000);
+	post(rig, "today", "today", "INITIAL_PURCHASE", 1699990001);
+	rig_drain(rig, HOUR_MS);
+	assert_int_equal(standin_event_count(rig->standin), 3 * LANES_MAX + 1);
+	do
+		standin_event_at(rig->standin, at++, &event);
+	while (strcmp(event.external_id, "today") != 0);
+	assert_true(at < 2 * LANES_MAX);
+	rig_destroy(rig);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_new_customer_costs_two_calls),
+		cmocka_unit_test(a_changed_one_costs_two_and_an_unchanged_one),
+		cmocka_unit_test(waiting_updates_become_one_call),
+		cmocka_unit_test(waiting_events_go_in_the_order_of_the_billing_system),
+		cmocka_unit_test(a_late_event_is_sent_and_turns_nothing_back),
+		cmocka_unit_test(two_events_of_one_second_are_kept_apart),
+		cmocka_unit_test(an_existing_contact_is_found_by_the_conflict),
+		cmocka_unit_test(an_archived_contact_is_brought_back_or_left),
+		cmocka_unit_test(a_contact_that_is_gone_is_made_anew_with_everything),
+		cmocka_unit_test(a_missing_attribute_is_created),
+		cmocka_unit_test(a_refused_event_is_parked_and_can_be_tried_again),
+		cmocka_unit_test(a_refused_update_parks_what_asked_for_it_alone),
+		cmocka_unit_test(a_refused_token_holds_everything_and_parks_nothing),
+		cmocka_unit_test(an_outage_of_days_parks_nothing),
+		cmocka_unit_test(an_unreachable_intercom_parks_nothing_and_is_noticed_soon),
+		cmocka_unit_test(one_contacts_trouble_ages_out_alone),
+		cmocka_unit_test(the_allowance_is_used_and_not_exceeded),
+		cmocka_unit_test(a_429_waits_for_the_reset_and_counts_no_attempt),
+		cmocka_unit_test(a_restart_forgets_nothing_and_repeats_at_most_what_was_under_way),
+		cmocka_unit_test(a_backlog_does_not_hold_up_today),
+	};
+
+	log_configure(LOG_ERROR_LEVEL, LOG_LOGFMT);
+	if (getenv("ONLY")) cmocka_set_test_filter(getenv("ONLY"));
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

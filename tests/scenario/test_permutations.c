@@ -1,0 +1,221 @@
+/*
+ * Every order of arrival of a scenario's events ends in the same attributes.
+ *
+ * Each scenario is a life of one or two customers as webhooks; all permutations of up to six of them
+ * are posted to a relay of their own making (one customer name a permutation), and the wanted
+ * attributes must be those of the order in which they happened.
+ */
+
+#include "support/rig.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define EVENTS_MAX 6
+
+/* One event: %s stands for the permutation's suffix, so that ids and customers are its own. */
+struct scenario {
+	const char *name;
+	const char *expected[2]; /* of customers a and b; NULL: not looked at */
+	const char *events[EVENTS_MAX + 1];
+};
+
+#define TIMES(p, e) "'purchased_at_ms':17000" #p "000000,'expiration_at_ms':17000" #e "000000,"
+#define COMMON "'store':'APP_STORE','product_id':'monthly','entitlement_ids':['pro'],'environment':'PRODUCTION',"
+#define EVENT(id, at, type, more) \
+	"'id':'" id "%s','event_timestamp_ms':17000" #at ",'type':'" type "'," COMMON more \
+	"'app_user_id':'a%s','original_transaction_id':'T1'"
+#define NORMAL "'period_type':'NORMAL',"
+#define TRIAL "'period_type':'TRIAL',"
+
+static const struct scenario SCENARIOS[] = {
+	{"a trial that converts, fails, recovers and ends",
+		{"{\"latest_store\":\"APP_STORE\",\"latest_entitlement\":\"pro\","
+		 "\"expires_at\":1700040000,\"subscription_status\":\"expired\"}"},
+		{EVENT("1", 10000000, "INITIAL_PURCHASE", TRIAL TIMES(10, 20)),
+			EVENT("2", 20000000, "RENEWAL", NORMAL TIMES(20, 30) "'is_trial_conversion':true,"),
+			EVENT("3", 30000000, "BILLING_ISSUE",
+				NORMAL TIMES(20, 30) "'grace_period_expiration_at_ms':1700035000000,"),
+			EVENT("4", 30000011, "CANCELLATION",
+				NORMAL TIMES(20, 30) "'cancel_reason':'BILLING_ERROR',"),
+			EVENT("5", 31000000, "RENEWAL", NORMAL TIMES(30, 40)),
+			EVENT("6", 40000000, "EXPIRATION",
+				NORMAL TIMES(30, 40) "'expiration_reason':'UNSUBSCRIBE',")}},
+	{"grace wins over the cancellation that comes with it, before or after",
+		{"{\"latest_store\":\"APP_STORE\",\"latest_entitlement\":\"pro\","
+		 "\"expires_at\":1700030000,\"subscription_status\":\"grace_period\"}"},
+		{EVENT("1", 20000000, "INITIAL_PURCHASE", NORMAL TIMES(20, 30)),
+			EVENT("2", 30000000, "CANCELLATION",
+				NORMAL TIMES(20, 30) "'cancel_reason':'BILLING_ERROR',"),
+			EVENT("3", 30000000, "BILLING_ISSUE",
+				NORMAL TIMES(20, 30) "'grace_period_expiration_at_ms':1700035000000,"),
+			EVENT("4", 30000005, "CANCELLATION",
+				NORMAL TIMES(20, 30) "'cancel_reason':'BILLING_ERROR',")}},
+	{"cancelled, uncancelled, cancelled again",
+		{"{\"latest_store\":\"APP_STORE\",\"latest_entitlement\":\"pro\","
+		 "\"expires_at\":1700030000,\"subscription_status\":\"cancelled\"}"},
+		{EVENT("1", 20000000, "INITIAL_PURCHASE", NORMAL TIMES(20, 30)),
+			EVENT("2", 21000000, "CANCELLATION",
+				NORMAL TIMES(20, 30) "'cancel_reason':'UNSUBSCRIBE',"),
+			EVENT("3", 22000000, "UNCANCELLATION", NORMAL TIMES(20, 30)),
+			EVENT("4", 23000000, "CANCELLATION",
+				NORMAL TIMES(20, 30) "'cancel_reason':'UNSUBSCRIBE',"),
+			EVENT("5", 24000000, "SUBSCRIPTION_PAUSED", NORMAL TIMES(20, 30))}},
+	{"a refund that is reversed",
+		{"{\"latest_store\":\"APP_STORE\",\"latest_entitlement\":\"pro\","
+		 "\"expires_at\":1700030000,\"subscription_status\":\"active\"}"},
+		{EVENT("1", 20000000, "INITIAL_PURCHASE", NORMAL TIMES(20, 30)),
+			EVENT("2", 21000000, "CANCELLATION",
+				NORMAL TIMES(20, 30) "'cancel_reason':'CUSTOMER_SUPPORT','price':-9.99,"),
+			EVENT("3", 22000000, "REFUND_REVERSED", NORMAL TIMES(20, 30)),
+			EVENT("4", 23000000, "PRODUCT_CHANGE", NORMAL TIMES(20, 30)),
+			EVENT("5", 19000000, "NON_RENEWING_PURCHASE",
+				NORMAL "'purchased_at_ms':1700019000000,'expiration_at_ms':null,")}},
+	{"what the source had goes to the destination, and stays there",
+		{"{\"latest_store\":null,\"latest_entitlement\":null,\"expires_at\":null,"
+		 "\"subscription_status\":null}",
+			"{\"latest_store\":\"APP_STORE\",\"latest_entitlement\":\"pro\","
+			"\"expires_at\":1700040000,\"subscription_status\":\"cancelled\"}"},
+		{EVENT("1", 20000000, "INITIAL_PURCHASE", NORMAL TIMES(20, 30)),
+			EVENT("2", 21000000, "CANCELLATION",
+				NORMAL TIMES(20, 30) "'cancel_reason':'UNSUBSCRIBE',"),
+			"'id':'3%s','event_timestamp_ms':1700025000000,'type':'TRANSFER','store':'APP_STORE',"
+			"'transferred_from':['a%s'],'transferred_to':['b%s']",
+			"'id':'4%s','event_timestamp_ms':1700030000000,'type':'RENEWAL'," COMMON NORMAL TIMES(
+				30, 40) "'app_user_id':'b%s','original_transaction_id':'T1'",
+			"'id':'5%s','event_timestamp_ms':1700031000000,'type':'CANCELLATION'," COMMON NORMAL TIMES(
+				30, 40) "'cancel_reason':'UNSUBSCRIBE',"
+					"'app_user_id':'b%s','original_transaction_id':'T1'"}},
+	{"there and back again",
+		{"{\"latest_store\":\"APP_STORE\",\"latest_entitlement\":\"pro\","
+		 "\"expires_at\":1700030000,\"subscription_status\":\"cancelled\"}",
+			NULL},
+		{EVENT("1", 20000000, "INITIAL_PURCHASE", NORMAL TIMES(20, 30)),
+			"'id':'2%s','event_timestamp_ms':1700021000000,'type':'TRANSFER','store':'APP_STORE',"
+			"'transferred_from':['a%s'],'transferred_to':['b%s']",
+			"'id':'3%s','event_timestamp_ms':1700022000000,'type':'CANCELLATION'," COMMON NORMAL TIMES(
+				20, 30) "'cancel_reason':'UNSUBSCRIBE',"
+					"'app_user_id':'b%s','original_transaction_id':'T1'",
+			"'id':'4%s','event_timestamp_ms':1700023000000,'type':'TRANSFER','store':'APP_STORE',"
+			"'transferred_from':['b%s'],'transferred_to':['a%s']"}},
+	{"of two subscriptions the one with the latest event speaks",
+		{"{\"latest_store\":\"PLAY_STORE\",\"latest_entitlement\":\"gold\","
+		 "\"expires_at\":1700050000,\"subscription_status\":\"trial\"}"},
+		{EVENT("1", 20000000, "INITIAL_PURCHASE", NORMAL TIMES(20, 30)),
+			EVENT("2", 21000000, "CANCELLATION",
+				NORMAL TIMES(20, 30) "'cancel_reason':'UNSUBSCRIBE',"),
+			"'id':'3%s','event_timestamp_ms':1700021000001,'type':'INITIAL_PURCHASE',"
+			"'store':'PLAY_STORE','product_id':'gold','entitlement_ids':['gold'],"
+			"'environment':'PRODUCTION'," TRIAL TIMES(
+				21, 50) "'app_user_id':'a%s','original_transaction_id':'T2'"}},
+	{"a grant and its revocation 100 ms apart",
+		{"{\"latest_store\":\"PROMOTIONAL\",\"latest_entitlement\":\"pro\","
+		 "\"expires_at\":1700021000,\"subscription_status\":\"expired_promotional\"}"},
+		{"'id':'1%s','event_timestamp_ms':1700020000000,'type':'NON_RENEWING_PURCHASE',"
+		 "'store':'PROMOTIONAL','period_type':'PROMOTIONAL','entitlement_ids':['pro'],"
+		 "'product_id':'rc_promo_pro_monthly',"
+		 "'environment':'PRODUCTION'," TIMES(20, 50) "'app_user_id':'a%s','original_transaction_id':'P1'",
+			"'id':'2%s','event_timestamp_ms':1700021000000,'type':'CANCELLATION',"
+			"'store':'PROMOTIONAL','period_type':'PROMOTIONAL','entitlement_ids':['pro'],"
+			"'cancel_reason':'DEVELOPER_INITIATED',"
+			"'environment':'PRODUCTION'," TIMES(20, 21) "'app_user_id':'a%s','original_transaction_id':'P1'",
+			"'id':'3%s','event_timestamp_ms':1700021000100,'type':'EXPIRATION',"
+			"'store':'PROMOTIONAL','period_type':'PROMOTIONAL','entitlement_ids':['pro'],"
+			"'expiration_reason':'UNSUBSCRIBE',"
+			"'environment':'PRODUCTION'," TIMES(20, 21) "'app_user_id':'a%s','original_transaction_id':'P1'"}},
+};
+
+static void post(struct rig *rig, const char *format, const char *suffix)
+{
+	char members[4096];
+	size_t len = 0;
+
+	/* Every %s is the suffix; none is a format of ours. */
+	for (const char *c = format; *c != '\0'; c++) {
+		if (c[0] == '%' && c[1] == 's') {
+			len += (size_t)snprintf(&members[len], sizeof(members) - len, "%s", suffix);
+			c++;
+		} else {
+			members[len++] = *c;
+		}
+	}
+	members[len] = '\0';
+	assert_int_equal(rig_post_event(rig, "%s", members), 200);
+}
+
+static void check(struct rig *rig, const struct scenario *scenario, const char *suffix)
+{
+	for (size_t who = 0; who < 2; who++) {
+		char identity[64];
+
+		if (scenario->expected[who] == NULL)
+			continue;
+		(void)snprintf(identity, sizeof(identity), "%c%s", (int)('a' + who), suffix);
+		char *wanted = rig_wanted(rig, identity);
+		/* Never written and written as null are the same to Intercom. */
+		if (wanted[0] != '\0' || strstr(scenario->expected[who], "null") == NULL) {
+			if (strcmp(wanted, scenario->expected[who]) != 0)
+				print_message("%s, order %s\n", scenario->name, suffix);
+			assert_string_equal(wanted, scenario->expected[who]);
+		}
+		free(wanted);
+	}
+}
+
+/* Heap's algorithm would do as well; this one keeps the order of events first. */
+static void permute(struct rig *rig, const struct scenario *scenario, size_t *order, size_t done,
+	size_t count)
+{
+	if (done == count) {
+		char suffix[16] = "-";
+
+		for (size_t i = 0; i < count; i++)
+			suffix[i + 1] = (char)('0' + order[i]);
+		suffix[count + 1] = '\0';
+		for (size_t i = 0; i < count; i++)
+			post(rig, scenario->events[order[i]], suffix);
+		check(rig, scenario, suffix);
+		return;
+	}
+	for (size_t i = done; i < count; i++) {
+		const size_t first = order[done];
+
+		order[done] = order[i];
+		order[i] = first;
+		permute(rig, scenario, order, done + 1, count);
+		order[i] = order[done];
+		order[done] = first;
+	}
+}
+
+static void every_order_ends_in_the_same_attributes(void **state)
+{
+	const struct scenario *scenario = *state;
+	struct rig *rig = rig_create(NULL, NULL);
+	size_t order[EVENTS_MAX];
+	size_t count = 0;
+
+	while (count < EVENTS_MAX && scenario->events[count] != NULL) {
+		order[count] = count;
+		count++;
+	}
+	permute(rig, scenario, order, 0, count);
+	rig_destroy(rig);
+}
+
+int main(void)
+{
+	struct CMUnitTest tests[sizeof(SCENARIOS) / sizeof(*SCENARIOS)];
+
+	for (size_t i = 0; i < sizeof(SCENARIOS) / sizeof(*SCENARIOS); i++)
+		tests[i] = (struct CMUnitTest){.name = SCENARIOS[i].name,
+			.test_func = every_order_ends_in_the_same_attributes,
+			.initial_state = (void *)(uintptr_t)&SCENARIOS[i]};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
