@@ -14,19 +14,19 @@ struct contact_key {
 	const char *email;
 };
 
-/* attributes_json: a JSON object of custom attributes, "" or "{}" for none (the key is left out). */
+/* attributes_json: an object of custom attributes, "" or "{}" for none (the key is left out). */
 void intercom_create_contact(struct call *ret, struct contact_key key, const char *attributes_json);
 void intercom_update_contact(struct call *ret, const char *contact_id, const char *attributes_json);
 void intercom_find_contact(struct call *ret, const char *external_id);
 void intercom_search_contact(struct call *ret, const char *email);
 void intercom_unarchive_contact(struct call *ret, const char *contact_id);
-/* contact_id set (neither NULL nor ""): identified by "id"; else by the key ("user_id" or "email"). metadata_json: a JSON
- * object, or "" for none. created_at: unix seconds. */
+/* contact_id set (neither NULL nor ""): identified by "id"; else by the key ("user_id" or "email").
+ * metadata_json: a JSON object, or "" for none. created_at: unix seconds. */
 void intercom_submit_event(struct call *ret, const char *contact_id, struct contact_key key,
 	const char *event_name, int64_t created_at, const char *metadata_json);
 /* data_type: see value_data_type(). description: "" or NULL leaves it out. */
-void intercom_create_attribute(struct call *ret, const char *name, const char *data_type,
-	const char *description);
+void intercom_create_attribute(
+	struct call *ret, const char *name, const char *data_type, const char *description);
 void intercom_list_attributes(struct call *ret);
 void intercom_me(struct call *ret);
 

@@ -42,6 +42,7 @@ struct lane_run {
 	bool update_due;
 	bool attributes_refused; /* for good: go on without them */
 	bool must_create;       /* a search found nobody */
+	bool must_find;         /* a creation was refused: it exists */
 	bool is_archived;       /* intercom_id is an archived contact's */
 	bool job_finished;      /* by the last answer: a good moment to look for news */
 	char missing_attribute[128];

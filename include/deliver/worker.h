@@ -7,10 +7,13 @@
  * A worker asks its feed for the next call whenever it has a free transfer, sends it, and gives the
  * reply back. Connections are kept and reused, HTTP/2 is used where it is offered (ALPN), names are
  * resolved by curl's cache, Debian's default CAPATH is turned off (it costs 20 ms of CPU per TLS
- * connection; CAINFO stays). Timeouts: connect 10 s, total 30 s. A kept connection that the peer had
- * closed is retried once on a fresh one by libcurl itself. Redirects are not followed. Only http and
- * https. Headers on each call: Authorization, Intercom-Version, Accept and Content-Type
+ * connection; CAINFO stays). Timeouts: connect 10 s, total 30 s. A kept connection that the peer
+ * had closed is retried once on a fresh one by libcurl itself. Redirects are not followed. Only
+ * http and https. Headers on each call: Authorization, Intercom-Version, Accept and Content-Type
  * application/json, User-Agent subrelay/VERSION.
+ *
+ * Proxies come from libcurl's environment variables (https_proxy, no_proxy …); a loopback address
+ * is always reached directly. A call too large to be sent is answered 414 by the worker itself.
  *
  * A workspace in dry-run mode never touches the network: dry_run.c prints the call and makes up the
  * answer.
@@ -30,16 +33,17 @@ struct worker_pool;
 struct errand {
 	struct call call;
 	const struct conf_workspace *workspace; /* stays valid until done */
-	struct reply reply; /* filled by the worker */
-	void *owner;        /* the feed's own */
+	struct reply reply;                     /* filled by the worker */
+	void *owner;                            /* the feed's own */
 };
 
 /* Where calls come from: the dispatcher, or a test. Called from worker threads, concurrently. */
 struct worker_feed {
-	/* The next errand that may be sent now; NULL when there is none, then *ret_wake_mono_ms says when
-	 * to ask again at the latest (INT64_MAX: only after worker_pool_wake). */
+	/* The next errand that may be sent now; NULL when there is none, then *ret_wake_mono_ms
+	 * says when to ask again at the latest (INT64_MAX: only after worker_pool_wake). */
 	struct errand *(*next)(void *context, int64_t *ret_wake_mono_ms);
-	/* The reply is filled. */
+	/* The reply is filled. Exactly once for each errand, on the thread that took it, which asks
+	 * next again right after. */
 	void (*done)(void *context, struct errand *errand);
 	void *context;
 };
@@ -53,8 +57,9 @@ void worker_pool_wake(struct worker_pool *pool);
  * the rest (their done is called with WIRE_BROKEN) and ends the threads. */
 void worker_pool_destroy(struct worker_pool *pool, int64_t drain_ms);
 
-/* One call, now, on the calling thread: for `check --online` and `setup`. False: reply->wire says. */
-bool worker_call_once(const struct conf_workspace *workspace, const struct call *call,
-	struct reply *ret_reply);
+/* One call, now, on the calling thread: for `check --online` and `setup`. ret_reply is initialised.
+ * False: its wire and wire_error say why there is no answer. */
+bool worker_call_once(
+	const struct conf_workspace *workspace, const struct call *call, struct reply *ret_reply);
 
 #endif

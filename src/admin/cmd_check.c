@@ -139,8 +139,9 @@ static int run(int argc, char **argv)
 	conf_report_finish(&report);
 	if (!conf)
 		return CLI_FAILED;
-	print_summary(path, conf);
 	code = online ? check_online(conf) : CLI_DONE;
+	if (code == CLI_DONE)
+		print_summary(path, conf);
 	conf_unref(conf);
 	return code;
 }

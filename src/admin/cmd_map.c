@@ -25,8 +25,8 @@ static void list_sources(const struct conf *conf)
 
 static int map_file(const struct conf *conf, const char *source, const char *path)
 {
-	const struct conf_source *section =
-		source ? conf_source_get(conf, source) : &conf->sources[0];
+	const char *name = source ? source : conf->sources[0].name;
+	const struct conf_source *section = conf_source_get(conf, name);
 	struct buf body, result;
 	struct error err = {0};
 	int code = CLI_DONE;
@@ -34,7 +34,7 @@ static int map_file(const struct conf *conf, const char *source, const char *pat
 	buf_init(&body, (size_t)conf->server.body_max);
 	buf_init(&result, RESULT_MAX);
 	if (!section) {
-		code = cli_failed(&cmd_map, "no section [%s] is configured", source);
+		code = cli_failed(&cmd_map, "no section [%s] is configured", name);
 		list_sources(conf);
 		goto out;
 	}

@@ -205,7 +205,7 @@ bool control_show(struct control_call *call, struct error *err)
 {
 	const char *id = text_of(call, "id");
 	struct naming naming = {.call = call};
-	struct event_row row;
+	struct event_row row = {.state = ""};
 	struct arena arena;
 	bool done = false;
 
@@ -244,7 +244,7 @@ out:
 static bool find_parked(
 	struct control_call *call, const char *id, int64_t *ret_id, struct error *err)
 {
-	struct event_row row;
+	struct event_row row = {.state = ""};
 	struct arena arena;
 	bool done = false;
 

@@ -13,6 +13,7 @@
 #include "intake.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define WORKSPACES_MAX 64
 
@@ -96,6 +97,14 @@ static void write_intake(struct json_out *out, const struct intake *intake)
 	json_out_key_integer(out, "failed", counts.failed);
 }
 
+/* A destination's name tells dry runs apart; here the mode does. */
+static int plain_len(const struct workspace_status *status)
+{
+	const char *mark = strchr(status->name, '~');
+	bool is_told = mark && text_equal(status->mode, "dry-run");
+	return is_told ? (int)(mark - status->name) : (int)strlen(status->name);
+}
+
 static void note_workspace(void *context, const struct workspace_status *status)
 {
 	struct workspaces *workspaces = context;
@@ -104,7 +113,8 @@ static void note_workspace(void *context, const struct workspace_status *status)
 		return;
 	workspaces->items[workspaces->count].status = *status;
 	(void)snprintf(workspaces->items[workspaces->count].name,
-		sizeof(workspaces->items[workspaces->count].name), "%s", status->name);
+		sizeof(workspaces->items[workspaces->count].name), "%.*s", plain_len(status),
+		status->name);
 	workspaces->count++;
 }
 

@@ -49,6 +49,7 @@ struct dispatcher {
 	int64_t serial; /* of attempts */
 	bool is_stopping;
 	bool has_news;
+	int64_t refill_mono_ms; /* when the refill means to come back by itself */
 
 	pthread_t thread;
 	bool has_thread;
@@ -100,8 +101,10 @@ static void nudge_if_short(struct dispatcher *d, const struct outbox *outbox)
 	const bool can_load =
 		outbox->due != NULL && outbox->ready_count <= wanted_lanes(d, outbox) / 2;
 	const bool can_scan = outbox->lane_count <= LANES_MAX / 2 && has_unscanned(outbox);
+	const struct heap_item *first = heap_peek(&outbox->resting);
+	const bool is_due_sooner = first != NULL && first->key < d->refill_mono_ms;
 
-	if (can_load || can_scan)
+	if (can_load || can_scan || is_due_sooner)
 		nudge(d);
 }
 
@@ -283,6 +286,8 @@ int64_t dispatcher_refill(struct dispatcher *d)
 	lock(d);
 	struct outbox *first = d->outboxes;
 	d->has_news = false;
+	/* Whatever rests from now on is either seen by this refill or nudges the next. */
+	d->refill_mono_ms = INT64_MAX;
 	unlock(d);
 
 	for (struct outbox *outbox = first; outbox != NULL; outbox = outbox->following) {
@@ -303,6 +308,9 @@ int64_t dispatcher_refill(struct dispatcher *d)
 		else if (rest_ms < wake_ms)
 			wake_ms = rest_ms;
 	}
+	lock(d);
+	d->refill_mono_ms = wake_ms;
+	unlock(d);
 	if (is_ready)
 		tell_ready(d);
 	return wake_ms;
@@ -422,8 +430,8 @@ static void log_change(const struct outbox *outbox, enum hold_change change, con
 }
 
 /* Under the lock: what the answer says of the workspace. */
-static enum hold_change judge_workspace(
-	struct dispatcher *d, struct lane *lane, const struct verdict *verdict, int64_t now_ms)
+static enum hold_change judge_workspace(struct dispatcher *d, struct lane *lane, int kind,
+	const struct verdict *verdict, int64_t now_ms)
 {
 	struct outbox *outbox = lane->outbox;
 	const struct reply *reply = &lane->errand.reply;
@@ -432,13 +440,16 @@ static enum hold_change judge_workspace(
 	pace_answered(&outbox->pace, reply->wire == WIRE_ANSWERED ? &reply->rate : NULL, now_ms,
 		now_wall(d));
 	switch (verdict->kind) {
-	case VERDICT_HOLD: return hold_refused(&outbox->hold, verdict->reason, now_ms, now_wall(d));
+	case VERDICT_HOLD:
+		/* 403 is a missing scope: other kinds of call may well be allowed. */
+		return hold_refused(&outbox->hold, reply->status == 403 ? kind : HOLD_ANY_KIND,
+			verdict->reason, now_ms, now_wall(d));
 	case VERDICT_RETRY:
 		return hold_failed(&outbox->hold, lane->contact_id, verdict->unreachable,
 			verdict->reason, &d->rng, now_ms, now_wall(d));
 	case VERDICT_PACED: hold_abandoned(&outbox->hold); return HOLD_SAME;
 	default:
-		change = hold_worked(&outbox->hold);
+		change = hold_worked(&outbox->hold, kind);
 		if (change == HOLD_ENDED)
 			outbox_wake_all(outbox);
 		return change;
@@ -579,7 +590,7 @@ static void feed_done(void *context, struct errand *errand)
 	lock(d);
 	const int64_t now_ms = now_mono(d);
 	outbox->in_flight--;
-	outcome.change = judge_workspace(d, lane, &outcome.verdict, now_ms);
+	outcome.change = judge_workspace(d, lane, (int)outcome.kind, &outcome.verdict, now_ms);
 	outcome.attempt = lane->attempts + 1;
 	(void)snprintf(why, sizeof(why), "%s", outbox->hold.why);
 	const bool goes_on = move_on(d, lane, &outcome, now_ms, &after);

@@ -22,6 +22,7 @@ void hold_init(struct hold *hold, int64_t retry_base_ms, int64_t retry_cap_ms)
 	*hold = (struct hold){
 		.state = HOLD_OK,
 		.since_wall_ms = TIME_NONE,
+		.refused_kind = HOLD_ANY_KIND,
 		.retry_base_ms = retry_base_ms,
 		.retry_cap_ms = retry_cap_ms,
 	};
@@ -55,8 +56,14 @@ static void forget_failures(struct hold *hold)
 	hold->failed_lane_count = 0;
 }
 
-enum hold_change hold_worked(struct hold *hold)
+enum hold_change hold_worked(struct hold *hold, int kind)
 {
+	/* A token that may write contacts but no events works for the one and not for the other. */
+	if (hold->state == HOLD_REFUSED && hold->refused_kind != HOLD_ANY_KIND &&
+		hold->refused_kind != kind) {
+		hold_abandoned(hold);
+		return HOLD_SAME;
+	}
 	return hold_release(hold);
 }
 
@@ -111,10 +118,12 @@ static void set_away_probe(struct hold *hold, struct rng *rng, int64_t now_mono_
 }
 
 enum hold_change hold_refused(
-	struct hold *hold, const char *why, int64_t now_mono_ms, int64_t now_wall_ms)
+	struct hold *hold, int kind, const char *why, int64_t now_mono_ms, int64_t now_wall_ms)
 {
 	enum hold_state before = hold->state;
 	forget_failures(hold); /* it was an answer */
+	hold->refused_kind = before == HOLD_REFUSED && hold->refused_kind != kind ? HOLD_ANY_KIND :
+										    kind;
 	if (take_trouble(hold, HOLD_REFUSED, why, now_wall_ms))
 		set_refused_probe(hold, now_mono_ms);
 	return before == HOLD_REFUSED ? HOLD_SAME : HOLD_BEGAN;

@@ -190,7 +190,9 @@ static const char *attributes_to_send(const struct lane_run *run)
 
 static void call_to_find_contact(struct lane_run *run, const struct conf_workspace *workspace)
 {
-	if (run->contact->is_email && !run->must_create)
+	if (run->must_find && !run->contact->is_email)
+		intercom_find_contact(&run->call, run->contact->identity);
+	else if (run->contact->is_email && (run->must_find || !run->must_create))
 		intercom_search_contact(&run->call, run->contact->identity);
 	else if (workspace->unmatched == CONF_UNMATCHED_SKIP && !run->must_create)
 		intercom_find_contact(&run->call, run->contact->identity);
@@ -268,18 +270,28 @@ static void forget_id(struct lane_run *run)
 	learn(run);
 }
 
+/* "It exists already": the answer names the id in its text. Where it doesn't, it is looked for. */
 static void take_existing(struct lane_run *run, const char *id)
 {
+	if (id[0] == '\0') {
+		run->must_find = true;
+		return;
+	}
 	know_id(run, id);
 	run->update_due = run->wanted[0] != '\0' && !run->attributes_refused;
 }
 
-static void take_archived(
-	struct lane_run *run, const struct conf_workspace *workspace, const char *id)
+static void take_archived(struct lane_run *run, const struct conf_workspace *workspace,
+	const char *id, const char *request_id)
 {
 	if (workspace->archived == CONF_ARCHIVED_SKIP) {
 		finish_rest(run, JOB_IGNORED,
 			"the contact is archived in Intercom (archived = skip)", "");
+		return;
+	}
+	if (id[0] == '\0') {
+		finish_rest(run, JOB_PARKED,
+			"Intercom says that an archived contact has this id, and not which", request_id);
 		return;
 	}
 	/* Only remembered once it is back: an archived id is no good to anybody. */
@@ -295,6 +307,9 @@ static void take_gone(struct lane_run *run, const struct conf_workspace *workspa
 
 	if (!was_looked_for)
 		forget_id(run);
+	else if (run->must_find)
+		finish_rest(run, JOB_PARKED, "Intercom says both that the contact exists and that it doesn't",
+			"");
 	else if (workspace->unmatched == CONF_UNMATCHED_SKIP)
 		finish_rest(
 			run, JOB_IGNORED, "Intercom has no such contact (unmatched = skip)", "");
@@ -361,7 +376,7 @@ enum lane_result lane_take_verdict(
 	case VERDICT_DONE: take_done(run, verdict); break;
 	case VERDICT_PARK: take_park(run, verdict); break;
 	case VERDICT_EXISTS: take_existing(run, verdict->contact_id); break;
-	case VERDICT_ARCHIVED: take_archived(run, workspace, verdict->contact_id); break;
+	case VERDICT_ARCHIVED: take_archived(run, workspace, verdict->contact_id, verdict->request_id); break;
 	case VERDICT_MERGED:
 		forget_id(run);
 		if (verdict->contact_id[0] != '\0')

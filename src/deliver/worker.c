@@ -3,13 +3,15 @@
  *
  * DESIGN. A thread owns a multi handle and its slots; a slot owns an easy handle, whose options are
  * set once, and the header list of the workspace it served last. The loop: take errands while slots
- * are free, let curl work, give finished ones back, and when nothing finished, sleep in
- * curl_multi_poll until a socket is ready, the feed's wake time comes, or worker_pool_wake
- * interrupts.
+ * are free, let curl work, give finished ones back, and when nothing finished, sleep until a socket
+ * is ready, the feed's wake time comes, or worker_pool_wake interrupts (by an eventfd).
+ *
+ * libcurl and its TLS library are set up when a thread has its first call to send: 3 MB that an idle
+ * relay, or a dry run, doesn't need.
  *
  * There is no lock: a thread touches only what is its own. Shared are two atomics,
  * `stop_at_mono_ms` (written once) and each thread's `woken`, which joins many wakes into one write
- * to curl's pipe. `woken` is cleared before the feed is asked, so a wake between asking and
+ * to the eventfd. `woken` is cleared before the feed is asked, so a wake between asking and
  * sleeping is never lost.
  *
  * What must stay true: each errand that next handed out is given back to done exactly once, on the
@@ -29,11 +31,15 @@
 
 #include <assert.h>
 #include <curl/curl.h>
+#include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #define CONNECT_TIMEOUT_MS 10000L
 #define TOTAL_TIMEOUT_MS 30000L
@@ -62,7 +68,8 @@ struct slot {
 struct worker {
 	struct worker_pool *pool;
 	pthread_t thread;
-	CURLM *multi;
+	int wake_fd;
+	CURLM *multi; /* NULL: nothing was sent yet */
 	struct slot *slots;
 	int slot_count;
 	int busy_count;
@@ -336,8 +343,35 @@ static void slot_release(struct worker *worker, struct slot *slot)
 	give_back(worker, errand);
 }
 
+/* libcurl's handles, at the first call. */
+static bool load(struct worker *worker)
+{
+	if (worker->multi)
+		return true;
+	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+		return false;
+	bool good = true;
+	for (int i = 0; i < worker->slot_count && good; i++)
+		good = worker->slots[i].easy || slot_init(&worker->slots[i], worker->pool->clock);
+	if (good)
+		worker->multi = curl_multi_init();
+	if (!worker->multi) {
+		curl_global_cleanup();
+		return false;
+	}
+	curl_multi_setopt(worker->multi, CURLMOPT_MAXCONNECTS, (long)worker->slot_count);
+	return true;
+}
+
 static void send_errand(struct worker *worker, struct errand *errand)
 {
+	if (!load(worker)) {
+		errand->reply.wire = WIRE_UNREACHABLE;
+		(void)snprintf(errand->reply.wire_error, sizeof(errand->reply.wire_error),
+			"cannot initialise libcurl");
+		give_back(worker, errand);
+		return;
+	}
 	int index = worker->free_slots[worker->slot_count - worker->busy_count - 1];
 	struct slot *slot = &worker->slots[index];
 	assert(!slot->errand);
@@ -392,7 +426,7 @@ static bool give_back_finished(struct worker *worker)
 	bool any = false;
 	int left;
 	CURLMsg *message;
-	while ((message = curl_multi_info_read(worker->multi, &left))) {
+	while (worker->multi && (message = curl_multi_info_read(worker->multi, &left))) {
 		if (message->msg != CURLMSG_DONE)
 			continue;
 		CURLcode code = message->data.result;
@@ -436,6 +470,20 @@ static int poll_ms(const struct worker *worker, int64_t until_mono_ms)
 	return span_ms < 1 ? 1 : (int)span_ms;
 }
 
+static void sleep_until(struct worker *worker, int64_t until_mono_ms)
+{
+	int ms = poll_ms(worker, until_mono_ms);
+	uint64_t wakes;
+	if (worker->multi) {
+		struct curl_waitfd waited = {.fd = worker->wake_fd, .events = CURL_WAIT_POLLIN};
+		curl_multi_poll(worker->multi, &waited, 1, ms, NULL);
+	} else {
+		struct pollfd waited = {.fd = worker->wake_fd, .events = POLLIN};
+		(void)poll(&waited, 1, ms);
+	}
+	(void)!read(worker->wake_fd, &wakes, sizeof(wakes)); /* empty unless woken */
+}
+
 static void *worker_run(void *context)
 {
 	struct worker *worker = context;
@@ -448,11 +496,12 @@ static void *worker_run(void *context)
 			break;
 		bool more = !stopping && take_errands(worker);
 		int running;
-		curl_multi_perform(worker->multi, &running);
+		if (worker->multi)
+			curl_multi_perform(worker->multi, &running);
 		if (give_back_finished(worker) || more)
 			continue;
 		int64_t until_ms = stopping ? stop_at_ms : worker->wake_mono_ms;
-		curl_multi_poll(worker->multi, NULL, 0, poll_ms(worker, until_ms), NULL);
+		sleep_until(worker, until_ms);
 	}
 	break_off(worker);
 	return NULL;
@@ -466,17 +515,11 @@ static bool worker_init(struct worker *worker, struct worker_pool *pool, int slo
 	worker->slots = xcalloc((size_t)slot_count, sizeof(*worker->slots));
 	worker->free_slots = xcalloc((size_t)slot_count, sizeof(*worker->free_slots));
 	worker->wake_mono_ms = NEVER;
-	worker->multi = curl_multi_init();
-	if (!worker->multi)
-		return false;
-	curl_multi_setopt(worker->multi, CURLMOPT_MAXCONNECTS, (long)slot_count);
-	for (int i = 0; i < slot_count; i++) {
-		worker->slot_count++;
+	worker->slot_count = slot_count;
+	for (int i = 0; i < slot_count; i++)
 		worker->free_slots[i] = i;
-		if (!slot_init(&worker->slots[i], pool->clock))
-			return false;
-	}
-	return true;
+	worker->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	return worker->wake_fd >= 0;
 }
 
 /* Takes a half-built one as well. */
@@ -484,7 +527,12 @@ static void worker_finish(struct worker *worker)
 {
 	for (int i = 0; i < worker->slot_count; i++)
 		slot_finish(&worker->slots[i]);
-	curl_multi_cleanup(worker->multi);
+	if (worker->multi) {
+		curl_multi_cleanup(worker->multi);
+		curl_global_cleanup();
+	}
+	if (worker->wake_fd > 0)
+		(void)close(worker->wake_fd);
 	free(worker->slots);
 	free(worker->free_slots);
 }
@@ -509,10 +557,6 @@ struct worker_pool *worker_pool_create(int threads, int connections, struct work
 	assert(threads > 0 && connections > 0);
 	if (threads > connections)
 		threads = connections;
-	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
-		error_set(err, "cannot initialise libcurl");
-		return NULL;
-	}
 	struct worker_pool *pool = xcalloc(1, sizeof(*pool));
 	pool->feed = feed;
 	pool->clock = clock;
@@ -522,7 +566,7 @@ struct worker_pool *worker_pool_create(int threads, int connections, struct work
 	for (int i = 0; i < threads; i++) {
 		int slot_count = connections / threads + (i < connections % threads);
 		if (!worker_init(&pool->workers[i], pool, slot_count)) {
-			error_set(err, "cannot initialise libcurl's handles");
+			error_set(err, "cannot make an eventfd: %s", strerror(errno));
 			goto out;
 		}
 	}
@@ -537,10 +581,16 @@ out:
 	return NULL;
 }
 
+static void signal_worker(struct worker *worker)
+{
+	uint64_t one = 1;
+	(void)!write(worker->wake_fd, &one, sizeof(one)); /* full is as good as woken */
+}
+
 static void wake(struct worker *worker)
 {
 	if (!atomic_exchange(&worker->woken, true))
-		curl_multi_wakeup(worker->multi);
+		signal_worker(worker);
 }
 
 void worker_pool_wake(struct worker_pool *pool)
@@ -557,14 +607,13 @@ void worker_pool_destroy(struct worker_pool *pool, int64_t drain_ms)
 	atomic_store(&pool->stop_at_mono_ms,
 		drain_ms < NEVER - 1 - now_ms ? now_ms + drain_ms : NEVER - 1);
 	for (int i = 0; i < pool->started_count; i++)
-		curl_multi_wakeup(pool->workers[i].multi); /* past `woken`, which may be set */
+		signal_worker(&pool->workers[i]); /* past `woken`, which may be set */
 	for (int i = 0; i < pool->started_count; i++)
 		pthread_join(pool->workers[i].thread, NULL);
 	for (int i = 0; i < pool->worker_count; i++)
 		worker_finish(&pool->workers[i]);
 	free(pool->workers);
 	free(pool);
-	curl_global_cleanup();
 }
 
 /* ---- a call by itself ---- */

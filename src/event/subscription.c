@@ -23,8 +23,8 @@
  * "Open", "over" and "ahead" compare with the event's own time, never with the clock: the same events
  * give the same status whenever they are folded.
  *
- * A cancellation, expiration, billing issue … whose period began before the one that is current says
- * nothing of the current one (a late notice of an old period) and is skipped.
+ * A cancellation or expiration whose period began before the one that is current says nothing of the
+ * current one (a late notice of an old period) and is skipped.
  */
 
 #include "event/subscription.h"
@@ -260,10 +260,11 @@ static void fold_announcement(struct fold *fold, const struct sub_fact *fact)
 		take_period(fold, fact);
 }
 
-/* A late notice of a period that is no longer the current one. */
+/* A late notice of the end of a period that is no longer the current one. */
 static bool is_of_an_older_period(const struct fold *fold, const struct sub_fact *fact)
 {
-	return fact->purchased_at_ms != TIME_NONE && fold->purchased_at_ms != TIME_NONE &&
+	return (fact->kind == SUB_CANCELLATION || fact->kind == SUB_EXPIRATION) &&
+		fact->purchased_at_ms != TIME_NONE && fold->purchased_at_ms != TIME_NONE &&
 		fact->purchased_at_ms < fold->purchased_at_ms;
 }
 

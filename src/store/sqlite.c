@@ -28,7 +28,7 @@
 
 #define PAGE_SIZE "8192"
 #define WAL_PAGES_IDLE 500
-#define WAL_PAGES_MAX 4000
+#define WAL_PAGES_MAX 1000
 /* How long a commit waits for somebody else's lock (an operator's sqlite3 shell) before it gives up. */
 #define LOCK_WAIT_MS 1000
 

@@ -31,7 +31,7 @@ static struct hold fresh(void)
 
 static enum hold_change refuse(struct hold *hold, int64_t now_ms)
 {
-	return hold_refused(hold, "401 unauthorized", now_ms, WALL + now_ms - NOW);
+	return hold_refused(hold, HOLD_ANY_KIND, "401 unauthorized", now_ms, WALL + now_ms - NOW);
 }
 
 static enum hold_change fail_lane(struct hold *hold, int64_t lane, bool unreachable, int64_t now_ms)
@@ -50,7 +50,7 @@ static void a_fresh_one_lets_everything_through(void **state)
 		assert_true(hold_next_ms(&hold, NOW) <= NOW);
 		hold_started(&hold);
 	}
-	assert_int_equal(hold_worked(&hold), HOLD_SAME);
+	assert_int_equal(hold_worked(&hold, 1), HOLD_SAME);
 	assert_int_equal(hold_release(&hold), HOLD_SAME);
 	assert_true(hold_allows(&hold, NOW));
 }
@@ -81,7 +81,7 @@ static void a_refusal_holds_at_once_and_probes(void **state)
 	}
 	assert_int_equal(hold.since_wall_ms, WALL);
 	hold_started(&hold);
-	assert_int_equal(hold_worked(&hold), HOLD_ENDED);
+	assert_int_equal(hold_worked(&hold, 1), HOLD_ENDED);
 	assert_int_equal(hold.state, HOLD_OK);
 	assert_string_equal(hold.why, "");
 	assert_true(hold.since_wall_ms == TIME_NONE);
@@ -107,7 +107,7 @@ static void stragglers_do_not_move_the_schedule(void **state)
 		assert_int_equal(fail_lane(&hold, i, i % 2, NOW + i), HOLD_SAME);
 	assert_int_equal(hold_next_ms(&hold, NOW), next_ms);
 	/* One that works ends it. */
-	assert_int_equal(hold_worked(&hold), HOLD_ENDED);
+	assert_int_equal(hold_worked(&hold, 1), HOLD_ENDED);
 }
 
 static void one_lane_alone_is_no_outage(void **state)
@@ -135,7 +135,7 @@ static void an_answer_in_between_starts_the_count_again(void **state)
 	for (int i = 0; i < 10; i++) {
 		assert_int_equal(fail_lane(&hold, 3 * i, false, NOW), HOLD_SAME);
 		assert_int_equal(fail_lane(&hold, 3 * i + 1, false, NOW), HOLD_SAME);
-		assert_int_equal(hold_worked(&hold), HOLD_SAME);
+		assert_int_equal(hold_worked(&hold, 1), HOLD_SAME);
 	}
 	assert_int_equal(fail_lane(&hold, 1, false, NOW), HOLD_SAME);
 	assert_int_equal(fail_lane(&hold, 2, false, NOW), HOLD_SAME);
@@ -277,13 +277,36 @@ static void long_reasons_are_cut(void **state)
 	char why[1000];
 	memset(why, 'x', sizeof(why) - 1);
 	why[sizeof(why) - 1] = '\0';
-	hold_refused(&hold, why, NOW, WALL);
+	hold_refused(&hold, HOLD_ANY_KIND, why, NOW, WALL);
 	assert_int_equal(strlen(hold.why), sizeof(hold.why) - 1);
+}
+
+/* A token may lack the scope for one kind of call alone. */
+static void a_refusal_of_one_kind_ends_by_that_kind(void **state)
+{
+	struct hold hold;
+
+	(void)state;
+	hold_init(&hold, 1000, 60000);
+	assert_int_equal(hold_refused(&hold, 7, "403", NOW, WALL), HOLD_BEGAN);
+	hold_started(&hold);
+	assert_int_equal(hold_worked(&hold, 3), HOLD_SAME);
+	assert_int_equal(hold.state, HOLD_REFUSED);
+	/* The probe's slot is back: the call that was refused may follow at once. */
+	assert_true(hold_allows(&hold, NOW + HOLD_FIRST_PROBE_MS));
+	hold_started(&hold);
+	assert_int_equal(hold_worked(&hold, 7), HOLD_ENDED);
+	assert_int_equal(hold.state, HOLD_OK);
+	/* Refused for two kinds: any answer that works shows that it was mended. */
+	hold_refused(&hold, 7, "403", NOW, WALL);
+	hold_refused(&hold, 8, "403", NOW, WALL);
+	assert_int_equal(hold_worked(&hold, 3), HOLD_ENDED);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_refusal_of_one_kind_ends_by_that_kind),
 		cmocka_unit_test(a_fresh_one_lets_everything_through),
 		cmocka_unit_test(a_refusal_holds_at_once_and_probes),
 		cmocka_unit_test(stragglers_do_not_move_the_schedule),
