@@ -5,8 +5,8 @@
  * The daemon: owns all parts, starts them in order, stops them in reverse.
  *
  *   start   store -> dispatcher -> workers -> control socket -> listener -> ready
- *   stop    stop listening -> answer what is in hand -> stop claiming -> finish or abandon what is in
- *           flight by a deadline -> write out -> close the store
+ *   stop    stop listening -> answer what is in hand -> stop claiming -> finish or abandon what is
+ * in flight by a deadline -> write out -> close the store
  *
  * Threads, and what they may do:
  *   main          signals and this file; owns life and death
@@ -25,8 +25,8 @@
 
 struct error;
 
-/* Runs until SIGTERM or SIGINT. SIGHUP reloads. path: the INI file, may be NULL. False: it could not
- * start (err), everything that was started is stopped again. */
+/* Runs until SIGTERM or SIGINT. SIGHUP reloads. path: the INI file, may be NULL. False: it could
+ * not start (err), everything that was started is stopped again. */
 bool daemon_run(const char *config_path, struct error *err);
 
 #endif

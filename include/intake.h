@@ -12,9 +12,9 @@
  * | not JSON, or no usable event                    | 400 {"error":…} |
  * | the store can't take it, or the daemon stops    | 503 with Retry-After |
  *
- * The answer is given after the commit, from the store's thread; until then the request costs memory
- * but no thread. Nothing here knows HTTP beyond status codes: the listener's routes, replay and tests
- * all come in by intake_receive.
+ * The answer is given after the commit, from the store's thread; until then the request costs
+ * memory but no thread. Nothing here knows HTTP beyond status codes: the listener's routes, replay
+ * and tests all come in by intake_receive.
  *
  * Threads: intake_receive from any.
  */
@@ -30,17 +30,18 @@ struct intake;
 struct store;
 
 struct intake_answer {
-	unsigned status;      /* HTTP */
-	const char *body;     /* JSON; valid during the callback */
-	int retry_after_s;    /* 0: none */
+	unsigned status;   /* HTTP */
+	const char *body;  /* JSON; valid during the callback */
+	int retry_after_s; /* 0: none */
 };
 
-/* One request. The body must stay valid until `answer` was called, which happens exactly once, perhaps
- * before intake_receive returns. */
+/* One request. The body must stay valid until `answer` was called, which happens exactly once,
+ * perhaps before intake_receive returns. */
 struct intake_request {
 	struct conf *conf; /* referenced by the intake until answered */
 	const struct conf_source *section;
-	const char *(*header)(void *context, const char *name); /* used before intake_receive returns */
+	const char *(*header)(
+		void *context, const char *name); /* used before intake_receive returns */
 	const char *body;
 	size_t body_len;
 	void (*answer)(void *context, const struct intake_answer *answer);

@@ -33,7 +33,8 @@
 
 extern char **environ;
 
-/* From SIGTERM on: what is in hand is answered, what is in flight to Intercom comes back, or not. */
+/* From SIGTERM on: what is in hand is answered, what is in flight to Intercom comes back, or not.
+ */
 #define ANSWER_DEADLINE_MS 5000
 #define DRAIN_DEADLINE_MS 10000
 
@@ -139,10 +140,11 @@ static void reload(struct daemon *daemon)
 		const char *fixed = conf_needs_restart(daemon->conf, conf);
 
 		if (fixed != NULL)
-			log_warn("this change takes effect after a restart", LOG_TEXT("option", fixed));
+			log_warn("this change takes effect after a restart",
+				LOG_TEXT("option", fixed));
 		log_configure((enum log_level)conf->log.level, (enum log_format)conf->log.format);
-		store_set_retention(daemon->store, conf->store.keep_delivered_ms,
-			conf->store.keep_parked_ms);
+		store_set_retention(
+			daemon->store, conf->store.keep_delivered_ms, conf->store.keep_parked_ms);
 		dispatcher_reconfigure(daemon->dispatcher, conf);
 		routes_reload(daemon->routes, conf);
 		conf_unref(daemon->conf);
@@ -201,9 +203,9 @@ static bool start_delivery(struct daemon *daemon, struct error *err)
 		err);
 	if (daemon->dispatcher == NULL)
 		return false;
-	daemon->workers = worker_pool_create((int)conf->delivery.workers,
-		(int)conf->delivery.connections, dispatcher_feed(daemon->dispatcher), daemon->clock,
-		err);
+	daemon->workers =
+		worker_pool_create((int)conf->delivery.workers, (int)conf->delivery.connections,
+			dispatcher_feed(daemon->dispatcher), daemon->clock, err);
 	return daemon->workers != NULL && dispatcher_start(daemon->dispatcher, err);
 }
 
@@ -227,8 +229,7 @@ static bool start_listening(struct daemon *daemon, struct error *err)
 		err);
 	if (daemon->control == NULL)
 		return false;
-	daemon->listener =
-		listener_create(daemon->conf, routes_router(daemon->routes), fd, err);
+	daemon->listener = listener_create(daemon->conf, routes_router(daemon->routes), fd, err);
 	return daemon->listener != NULL;
 }
 
@@ -244,9 +245,10 @@ static void log_start(const struct daemon *daemon)
 
 		log_info("relaying to", LOG_TEXT("workspace", workspace->name),
 			LOG_TEXT("base_url", workspace->base_url),
-			LOG_TEXT("mode", workspace->mode == CONF_MODE_DRY_RUN ?
-					"dry-run (calls are printed, not sent)" :
-					"live"));
+			LOG_TEXT("mode",
+				workspace->mode == CONF_MODE_DRY_RUN
+					? "dry-run (calls are printed, not sent)"
+					: "live"));
 	}
 }
 
@@ -285,7 +287,8 @@ static void stop(struct daemon *daemon)
 
 /* ---- the run ---- */
 
-/* connections_max, the calls in flight and the store's files may be more than the usual soft limit. */
+/* connections_max, the calls in flight and the store's files may be more than the usual soft limit.
+ */
 static void raise_file_limit(void)
 {
 	struct rlimit limit;
@@ -313,10 +316,10 @@ static void wait_for_the_end(struct daemon *daemon, const sigset_t *signals)
 	const int64_t beat_ms = watchdog_interval_ms();
 
 	for (;;) {
-		const struct timespec beat = {
-			.tv_sec = (time_t)(beat_ms / 1000), .tv_nsec = (long)(beat_ms % 1000) * 1000000L};
-		const int caught = beat_ms > 0 ? sigtimedwait(signals, NULL, &beat) :
-						 sigwaitinfo(signals, NULL);
+		const struct timespec beat = {.tv_sec = (time_t)(beat_ms / 1000),
+			.tv_nsec = (long)(beat_ms % 1000) * 1000000L};
+		const int caught = beat_ms > 0 ? sigtimedwait(signals, NULL, &beat)
+					       : sigwaitinfo(signals, NULL);
 
 		if (caught == SIGHUP)
 			reload(daemon);
@@ -333,8 +336,8 @@ bool daemon_run(const char *config_path, struct error *err)
 	bool done = false;
 
 	block_signals(&signals);
-	/* An arena for each of up to 8 threads: with 2 they wait for each other (measured: 12,300 against
-	 * 18,000 webhooks a second), without a limit there would be 8 for each core. */
+	/* An arena for each of up to 8 threads: with 2 they wait for each other (measured: 12,300
+	 * against 18,000 webhooks a second), without a limit there would be 8 for each core. */
 	(void)mallopt(M_ARENA_MAX, 8);
 	raise_file_limit();
 

@@ -42,7 +42,7 @@ for script in $(find tests/integration -name 'test_*.py' 2>/dev/null | LC_ALL=C 
 	name=${script#tests/}
 	case $name in *"$pattern"*) ;; *) continue ;; esac
 	log=$logs/$(echo "$name" | tr / _).tap
-	SUBRELAY_BUILD=$build PYTHONPATH=tests/support timeout 600 python3 "$script" >"$log" 2>"$log.err"
+	PYTHONDONTWRITEBYTECODE=1 SUBRELAY_BUILD=$build PYTHONPATH=tests/support timeout 600 python3 "$script" >"$log" 2>"$log.err"
 	status=$?
 	before=$failed
 	count "$log"

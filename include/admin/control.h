@@ -4,13 +4,14 @@
 /*
  * The control socket: the running daemon answers the command line's questions.
  *
- * A Unix stream socket, mode 0660. One request a connection: a line of JSON {"verb":"show","id":"12"},
- * answered by lines of JSON: any number of rows, then {"ok":true} or {"ok":false,"error":"…"}, then the
- * daemon closes. A request over 64 KiB, one that isn't JSON, or one that isn't complete within 5 s is
- * refused. Verbs are a table in control.c; a new verb is a row and a function.
+ * A Unix stream socket, mode 0660. One request a connection: a line of JSON
+ * {"verb":"show","id":"12"}, answered by lines of JSON: any number of rows, then {"ok":true} or
+ * {"ok":false,"error":"…"}, then the daemon closes. A request over 64 KiB, one that isn't JSON, or
+ * one that isn't complete within 5 s is refused. Verbs are a table in control.c; a new verb is a
+ * row and a function.
  *
- * Threads: one of its own, which serves one connection after the other and reads the store by a handle
- * of its own; a peer that doesn't read its answer is dropped after 5 s.
+ * Threads: one of its own, which serves one connection after the other and reads the store by a
+ * handle of its own; a peer that doesn't read its answer is dropped after 5 s.
  */
 
 #include <stdint.h>

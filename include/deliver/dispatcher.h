@@ -2,26 +2,28 @@
 #define SUBRELAY_DELIVER_DISPATCHER_H
 
 /*
- * Who is served next: claims waiting work contact by contact (a lane each) and feeds it to the workers.
+ * Who is served next: claims waiting work contact by contact (a lane each) and feeds it to the
+ * workers.
  *
- *   store --scan--> due --load--> ready --next--> running --done--> settling --committed--> gone or due
- *                    ^                              |                                          |
+ *   store --scan--> due --load--> ready --next--> running --done--> settling --committed--> gone or
+ * due ^                              |                                          |
  *                    '--------- resting (backoff) <-'------------------------------------------'
  *
- * A claim lives in memory only: after a restart all waiting work is due again. At most LANES_MAX lanes
- * are in memory, however much waits in the store. Work is scanned by two cursors in turn, one through
- * the backlog, one through what arrived since, so that a backlog doesn't hold up today's events; within a
- * contact the order is the billing system's in any case, for a lane is always loaded whole.
+ * A claim lives in memory only: after a restart all waiting work is due again. At most LANES_MAX
+ * lanes are in memory, however much waits in the store. Work is scanned by two cursors in turn, one
+ * through the backlog, one through what arrived since, so that a backlog doesn't hold up today's
+ * events; within a contact the order is the billing system's in any case, for a lane is always
+ * loaded whole.
  *
  * Every destination (workspace) has lanes, cursors, pace and hold of its own.
  *
- * Lock: one, over everything in here; never held while the store is read, a call is judged or a line
- * logged. A lane that is loading, running or settling belongs to whoever does that, and only its `state`
- * and `has_news` are touched by others (under the lock).
+ * Lock: one, over everything in here; never held while the store is read, a call is judged or a
+ * line logged. A lane that is loading, running or settling belongs to whoever does that, and only
+ * its `state` and `has_news` are touched by others (under the lock).
  *
- * Threads: dispatcher_refill from one thread (the dispatcher's); feed->next and feed->done from workers;
- * the rest from any. Without threads (simulation, scenarios) one thread calls refill, next and done in
- * turn.
+ * Threads: dispatcher_refill from one thread (the dispatcher's); feed->next and feed->done from
+ * workers; the rest from any. Without threads (simulation, scenarios) one thread calls refill, next
+ * and done in turn.
  */
 
 #include "deliver/worker.h"
@@ -50,8 +52,8 @@ struct dispatcher_options {
 
 /* How a workspace is doing, for `status`. */
 struct workspace_status {
-	const char *name; /* "intercom", "intercom.test" */
-	const char *mode; /* "live", "dry-run" */
+	const char *name;  /* "intercom", "intercom.test" */
+	const char *mode;  /* "live", "dry-run" */
 	const char *state; /* "ok", "holding", "paced" */
 	char why[240];
 	int64_t since_ms; /* wall; TIME_NONE when ok */
@@ -68,7 +70,8 @@ bool dispatcher_start(struct dispatcher *dispatcher, struct error *err);
 /* No new calls from now on; ends the thread. Calls in flight still come back through done. */
 void dispatcher_stop(struct dispatcher *dispatcher);
 
-/* Scans and loads what is due now. Returns when to be called again (monotonic; INT64_MAX: on news). */
+/* Scans and loads what is due now. Returns when to be called again (monotonic; INT64_MAX: on news).
+ */
 int64_t dispatcher_refill(struct dispatcher *dispatcher);
 struct worker_feed dispatcher_feed(struct dispatcher *dispatcher);
 

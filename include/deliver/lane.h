@@ -6,14 +6,16 @@
  *
  *   no id known --create (or find, search)--> id --unarchive--> update --> event, event, event …
  *                     ^                        |
- *                     '---- gone, merged ------'     attribute missing --> create it, same call again
+ *                     '---- gone, merged ------'     attribute missing --> create it, same call
+ * again
  *
- * A run is loaded from the store, makes at most one call at a time, and collects what the store must be
- * told in a struct finish. It is pure but for its memory: no clock, no network, no store. One owner at a
- * time.
+ * A run is loaded from the store, makes at most one call at a time, and collects what the store
+ * must be told in a struct finish. It is pure but for its memory: no clock, no network, no store.
+ * One owner at a time.
  *
- * Rules: the due attribute update comes first, then the events in the billing system's order. Nothing
- * to change, no call. A creation carries the attributes with it, so it is the update as well.
+ * Rules: the due attribute update comes first, then the events in the billing system's order.
+ * Nothing to change, no call. A creation carries the attributes with it, so it is the update as
+ * well.
  */
 
 #include "deliver/call.h"
@@ -34,22 +36,22 @@ enum lane_result {
 };
 
 struct lane_run {
-	struct arena arena;     /* of work */
+	struct arena arena; /* of work */
 	struct lane_work work;
 	struct stored_contact *contact; /* &work.contact */
-	char *wanted;           /* custom attributes as JSON; "" when there are none */
-	char intercom_id[64];   /* "" while not known */
+	char *wanted;                   /* custom attributes as JSON; "" when there are none */
+	char intercom_id[64];           /* "" while not known */
 	bool update_due;
 	bool attributes_refused; /* for good: go on without them */
-	bool must_create;       /* a search found nobody */
-	bool must_find;         /* a creation was refused: it exists */
-	bool is_archived;       /* intercom_id is an archived contact's */
-	bool job_finished;      /* by the last answer: a good moment to look for news */
+	bool must_create;        /* a search found nobody */
+	bool must_find;          /* a creation was refused: it exists */
+	bool is_archived;        /* intercom_id is an archived contact's */
+	bool job_finished;       /* by the last answer: a good moment to look for news */
 	char missing_attribute[128];
-	unsigned mends;         /* detours in a row; bounded */
+	unsigned mends; /* detours in a row; bounded */
 	size_t next_job;
-	struct call call;       /* the one that is next or under way */
-	struct finish *finish;  /* what is to be reported; NULL: nothing yet */
+	struct call call;      /* the one that is next or under way */
+	struct finish *finish; /* what is to be reported; NULL: nothing yet */
 };
 
 /* Takes the arena that `work` lives in. NULL when the store's attributes can't be read (err). */
@@ -57,12 +59,13 @@ struct lane_run *lane_run_create_take(
 	struct arena *arena, const struct lane_work *work, struct error *err);
 void lane_run_destroy(struct lane_run *run);
 
-/* Fills run->call. False: nothing is left to do (jobs that need no call are finished on the way). */
+/* Fills run->call. False: nothing is left to do (jobs that need no call are finished on the way).
+ */
 bool lane_next_call(struct lane_run *run, const struct conf_workspace *workspace);
 
 /* The answer to run->call. When LANE_CONTINUES the next call is in run->call. */
-enum lane_result lane_take_verdict(
-	struct lane_run *run, const struct conf_workspace *workspace, const struct verdict *verdict);
+enum lane_result lane_take_verdict(struct lane_run *run, const struct conf_workspace *workspace,
+	const struct verdict *verdict);
 
 /* Parks what the current call was for, `reason` says why: for a delivery that is too old. */
 void lane_give_up(struct lane_run *run, const char *reason, const char *request_id);

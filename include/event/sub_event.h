@@ -45,20 +45,21 @@ struct sub_event {
 	char *original_customer; /* original_app_user_id */
 	char **aliases;
 	size_t alias_count;
-	char *email;             /* subscriber attribute $email */
+	char *email; /* subscriber attribute $email */
 	struct sub_party *transferred_from;
 	size_t transferred_from_count;
 	struct sub_party *transferred_to;
 	size_t transferred_to_count;
 
-	/* Where its customers' state is kept apart from others of the same id: the section's name, or
-	 * that with "/sandbox" when sandbox events go to a workspace of their own. */
+	/* Where its customers' state is kept apart from others of the same id: the section's name,
+	 * or that with "/sandbox" when sandbox events go to a workspace of their own. */
 	char *scope;
 	char *workspace; /* name of the [intercom.NAME] it goes to, "" for [intercom] */
-	char *identity; /* whom Intercom is told about: chosen by `identify`; NULL: nobody can be named */
+	char *identity;  /* whom Intercom is told about: chosen by `identify`; NULL: nobody can be
+			    named */
 	bool identity_is_email;
 
-	char *store;       /* "APP_STORE" */
+	char *store; /* "APP_STORE" */
 	char *product;
 	char *new_product; /* product change */
 	char *entitlement; /* entitlement_ids[0], else entitlement_id */
@@ -66,10 +67,10 @@ struct sub_event {
 	char *app_id;
 	char *reason;      /* cancel_reason or expiration_reason */
 	char *transaction; /* original_transaction_id, else transaction_id, else product: names the
-	                      subscription within customer and store */
+			      subscription within customer and store */
 
 	int64_t purchased_at_ms; /* the event's own time is the envelope's */
-	int64_t expires_at_ms; /* TIME_NONE: never, or not a subscription */
+	int64_t expires_at_ms;   /* TIME_NONE: never, or not a subscription */
 	int64_t grace_until_ms;
 	bool is_trial_conversion;
 	bool is_free; /* price is given and 0 */

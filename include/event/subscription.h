@@ -5,11 +5,11 @@
  * What a subscription's events add up to: store, entitlement, end of the period, status. Pure.
  *
  * A *fact* is what one event says of one subscription. The state is never stored and patched; it is
- * folded anew from all facts in the order of the billing system's times, so that it cannot depend on
- * the order in which they arrived.
+ * folded anew from all facts in the order of the billing system's times, so that it cannot depend
+ * on the order in which they arrived.
  *
- * The statuses are those of RevenueCat's integrations ("Subscription Status Attribute"); which event
- * leads to which is the table in subscription.c.
+ * The statuses are those of RevenueCat's integrations ("Subscription Status Attribute"); which
+ * event leads to which is the table in subscription.c.
  */
 
 #include "event/sub_event.h"
@@ -74,8 +74,8 @@ int sub_fact_compare(const struct sub_fact *a, const struct sub_fact *b);
 /* One subscription's facts, sorted by sub_fact_compare. */
 void sub_state_fold(const struct sub_fact *facts, size_t count, struct sub_state *ret_state);
 
-/* A customer's facts of any number of subscriptions, in any order (sorted in place): the state of the
- * one whose event is the most recent. */
+/* A customer's facts of any number of subscriptions, in any order (sorted in place): the state of
+ * the one whose event is the most recent. */
 void sub_state_of_customer(struct sub_fact *facts, size_t count, struct sub_state *ret_state);
 
 /* Whether an event of this kind can say anything about a subscription's state. */

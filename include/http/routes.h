@@ -4,8 +4,8 @@
 /*
  * Which path leads where: one POST route for each source's section, /healthz and /readyz.
  *
- * The table belongs to a configuration; a reload swaps it, and requests that began under the old one
- * end under it.
+ * The table belongs to a configuration; a reload swaps it, and requests that began under the old
+ * one end under it.
  *
  * Threads: the router's functions from listener threads, routes_reload from main.
  */

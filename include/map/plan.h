@@ -4,9 +4,9 @@
 /*
  * What one event changes, worked out from the event and what is known of its customers.
  *
- * The planner (a source's `plan`) reads through the ledger and writes into the plan; the store's front
- * opens the ledger inside the transaction and carries the plan out in the same one. `map` uses an
- * empty ledger and prints the plan. Planning is pure: same event, same ledger, same plan.
+ * The planner (a source's `plan`) reads through the ledger and writes into the plan; the store's
+ * front opens the ledger inside the transaction and carries the plan out in the same one. `map`
+ * uses an empty ledger and prints the plan. Planning is pure: same event, same ledger, same plan.
  *
  * Words: a *customer* is the billing system's (scope + key: whose state is kept), a *contact* is
  * Intercom's (workspace + external id or e-mail: who is written to). A *record* is one remembered
@@ -29,7 +29,7 @@ struct record {
 	const char *subject; /* what it is about: "APP_STORE/1000000123" */
 	int64_t at_ms;
 	int rank;
-	const char *data;    /* JSON, the planner's own */
+	const char *data; /* JSON, the planner's own */
 };
 
 struct link {
@@ -48,7 +48,7 @@ struct contact_ref {
 struct customer {
 	const char *scope;
 	const char *key;
-	int64_t id; /* the store's; 0: not stored yet */
+	int64_t id;             /* the store's; 0: not stored yet */
 	struct record *records; /* by (at_ms, rank, id) */
 	size_t record_count;
 	struct link *links_in;
@@ -58,22 +58,23 @@ struct customer {
 	/* Whom Intercom knows it as; identity NULL: not known yet. */
 	struct contact_ref contact;
 	struct contact_ref stored_contact; /* as it was loaded */
-	struct customer *next; /* the ledger's own */
+	struct customer *next;             /* the ledger's own */
 };
 
 /* Where customers come from. */
 struct ledger {
 	struct arena *arena; /* dies with the event's accept */
-	/* Fills records, links and contact of a customer whose scope and key are set; one that is not
-	 * known stays empty with id 0. */
-	bool (*load)(void *context, struct customer *customer, struct arena *arena, struct error *err);
+	/* Fills records, links and contact of a customer whose scope and key are set; one that is
+	 * not known stays empty with id 0. */
+	bool (*load)(
+		void *context, struct customer *customer, struct arena *arena, struct error *err);
 	void *context;
 	struct customer *loaded; /* so that each is loaded once */
 };
 
 /* The customer, loaded at first use; stays valid as long as the arena. NULL: the store failed. */
-struct customer *ledger_customer(struct ledger *ledger, const char *scope, const char *key,
-	struct error *err);
+struct customer *ledger_customer(
+	struct ledger *ledger, const char *scope, const char *key, struct error *err);
 
 /* Who says so, for the attributes derived from this customer: short, and different for each. */
 const char *plan_author(struct arena *arena, const struct customer *customer);
@@ -95,8 +96,8 @@ struct plan_update {
 struct plan_event {
 	struct contact_ref contact;
 	const char *name;
-	int64_t created_at; /* unix seconds */
-	const char *metadata; /* JSON object without nulls: Intercom's metadata knows none */
+	int64_t created_at;         /* unix seconds */
+	const char *metadata;       /* JSON object without nulls: Intercom's metadata knows none */
 	const char *metadata_shown; /* the same with its nulls: for `map` */
 };
 
@@ -111,15 +112,16 @@ struct plan {
 	size_t update_count;
 	struct plan_event *events;
 	size_t event_count;
-	const char *product;  /* for `map`; may be NULL */
+	const char *product; /* for `map`; may be NULL */
 	const char *app_id;
-	const char *nothing;  /* why, when neither updates nor events came of it */
+	const char *nothing; /* why, when neither updates nor events came of it */
 };
 
 void plan_init(struct plan *plan, struct arena *arena);
 void plan_finish(struct plan *plan);
 
-/* Puts a record into the plan and into the customer, in order; one with the same id is left alone. */
+/* Puts a record into the plan and into the customer, in order; one with the same id is left alone.
+ */
 void plan_add_record(struct plan *plan, struct customer *customer, const struct record *record);
 /* Forgets one, here and in the customer. */
 void plan_drop_record(struct plan *plan, struct customer *customer, const char *id);

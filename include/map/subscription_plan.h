@@ -2,9 +2,10 @@
 #define SUBRELAY_MAP_SUBSCRIPTION_PLAN_H
 
 /*
- * The plan of a subscription event: which attributes the contact should have, which Intercom event it
- * becomes. For sources whose detail is a struct sub_event; shapes and names as RevenueCat's own Intercom
- * integration sends them (its page's sample events), choices of our own in subscription_plan.c.
+ * The plan of a subscription event: which attributes the contact should have, which Intercom event
+ * it becomes. For sources whose detail is a struct sub_event; shapes and names as RevenueCat's own
+ * Intercom integration sends them (its page's sample events), choices of our own in
+ * subscription_plan.c.
  *
  * Attributes (keys of [attributes]): latest_store, latest_entitlement, expires_at (unix seconds),
  * subscription_status. Metadata: product_identifier, entitlement, store, expires_at, environment,

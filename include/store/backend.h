@@ -5,13 +5,13 @@
  * What a place to keep things must be able to do: rows in, rows out, and a durable commit.
  *
  * A back end is thin on purpose. What an event means, which one is a duplicate, what is counted and
- * who waits for whom is the front's business (store.c, accept.c, finish.c) and the same for every back
- * end; one contract suite (tests/contract) runs on each.
+ * who waits for whom is the front's business (store.c, accept.c, finish.c) and the same for every
+ * back end; one contract suite (tests/contract) runs on each.
  *
  * A handle belongs to one thread at a time. There is one writing handle per store and any number of
- * reading ones; a reader sees what was committed when its call began. Writes happen between begin and
- * commit; commit returns true only when everything is on disk (power may fail now); after false, or
- * after any failed call, the front calls rollback and nothing of the transaction remains.
+ * reading ones; a reader sees what was committed when its call began. Writes happen between begin
+ * and commit; commit returns true only when everything is on disk (power may fail now); after
+ * false, or after any failed call, the front calls rollback and nothing of the transaction remains.
  *
  * Every function returns false with err set when the world refuses (disk, lock). Strings handed out
  * live in the arena that was given.
@@ -60,9 +60,9 @@ struct job {
 	int64_t at_ms; /* the billing system's time: the order within the contact */
 	int rank;
 	int64_t received_at_ms;
-	bool touches;  /* changed what the contact's attributes should be */
-	bool is_main;  /* counts as the event in the totals (a transfer has several jobs) */
-	const char *name; /* of the Intercom event; NULL: only the attributes */
+	bool touches;       /* changed what the contact's attributes should be */
+	bool is_main;       /* counts as the event in the totals (a transfer has several jobs) */
+	const char *name;   /* of the Intercom event; NULL: only the attributes */
 	int64_t created_at; /* unix seconds */
 	const char *metadata;
 };
@@ -90,7 +90,7 @@ struct attempt {
 
 /* Numbers since the store was made, kept in the same transaction as what they count. */
 struct totals {
-	int64_t received;  /* authenticated and usable: accepted + duplicate + ignored */
+	int64_t received; /* authenticated and usable: accepted + duplicate + ignored */
 	int64_t accepted;
 	int64_t duplicate;
 	int64_t ignored;
@@ -123,7 +123,7 @@ struct event_row {
 };
 
 struct event_filter {
-	const char *state;    /* NULL: any */
+	const char *state; /* NULL: any */
 	const char *source;
 	const char *type;
 	const char *customer;
@@ -142,57 +142,62 @@ struct store_backend {
 	bool (*begin)(struct backend *backend, struct error *err);
 	bool (*commit)(struct backend *backend, struct error *err);
 	void (*rollback)(struct backend *backend);
-	/* Between transactions: moves finished work to its final place when there is much of it, or when
-	 * `is_idle`. Failure is harmless. */
+	/* Between transactions: moves finished work to its final place when there is much of it, or
+	 * when `is_idle`. Failure is harmless. */
 	void (*tidy)(struct backend *backend, bool is_idle);
 
 	/* -- writer, inside a transaction -- */
 	bool (*totals_load)(struct backend *backend, struct totals *ret, struct error *err);
-	bool (*totals_save)(struct backend *backend, const struct totals *totals, struct error *err);
+	bool (*totals_save)(
+		struct backend *backend, const struct totals *totals, struct error *err);
 	/* The id for a destination's name, new ones included. */
-	bool (*destination_id)(struct backend *backend, const char *name, int64_t *ret_id,
-		struct error *err);
+	bool (*destination_id)(
+		struct backend *backend, const char *name, int64_t *ret_id, struct error *err);
 	/* ret_id 0: not there. */
 	bool (*event_find)(struct backend *backend, const char *source, const char *event_id,
 		int64_t *ret_id, struct error *err);
-	bool (*event_add)(struct backend *backend, const struct stored_event *event, struct error *err);
-	bool (*event_ignore)(struct backend *backend, int64_t id, const char *reason,
-		struct error *err);
-	/* Fills id, records, links and contact of the customer named by scope and key; id 0: not there. */
-	bool (*customer_load)(struct backend *backend, struct customer *customer, struct arena *arena,
-		struct error *err);
+	bool (*event_add)(
+		struct backend *backend, const struct stored_event *event, struct error *err);
+	bool (*event_ignore)(
+		struct backend *backend, int64_t id, const char *reason, struct error *err);
+	/* Fills id, records, links and contact of the customer named by scope and key; id 0: not
+	 * there. */
+	bool (*customer_load)(struct backend *backend, struct customer *customer,
+		struct arena *arena, struct error *err);
 	/* Writes key and contact; sets the id of a new one. */
-	bool (*customer_save)(struct backend *backend, struct customer *customer, struct error *err);
-	bool (*record_add)(struct backend *backend, int64_t customer_id, const struct record *record,
-		struct error *err);
-	bool (*record_drop)(struct backend *backend, int64_t customer_id, const struct record *record,
-		struct error *err);
+	bool (*customer_save)(
+		struct backend *backend, struct customer *customer, struct error *err);
+	bool (*record_add)(struct backend *backend, int64_t customer_id,
+		const struct record *record, struct error *err);
+	bool (*record_drop)(struct backend *backend, int64_t customer_id,
+		const struct record *record, struct error *err);
 	bool (*link_add)(struct backend *backend, int64_t from_id, int64_t to_id,
 		const struct link *link, struct error *err);
 	/* By destination, is_email and identity; id 0 and "" where it is not there. */
 	bool (*contact_load)(struct backend *backend, struct stored_contact *contact,
 		struct arena *arena, struct error *err);
 	/* Inserts (id 0; sets it) or updates `wanted`. */
-	bool (*contact_save)(struct backend *backend, struct stored_contact *contact,
-		struct error *err);
+	bool (*contact_save)(
+		struct backend *backend, struct stored_contact *contact, struct error *err);
 	/* What delivery learnt: intercom_id (NULL: forget it) and what was sent. */
 	bool (*contact_learn)(struct backend *backend, int64_t contact_id, const char *intercom_id,
 		const char *sent, struct error *err);
 	bool (*job_add)(struct backend *backend, const struct job *job, struct error *err);
 	/* ret_found false: it is not waiting (any more). */
-	bool (*job_remove)(struct backend *backend, const struct job *key, bool *ret_found,
-		struct error *err);
-	bool (*job_park)(struct backend *backend, const struct job *key, const struct parking *parking,
-		bool *ret_found, struct error *err);
+	bool (*job_remove)(
+		struct backend *backend, const struct job *key, bool *ret_found, struct error *err);
+	bool (*job_park)(struct backend *backend, const struct job *key,
+		const struct parking *parking, bool *ret_found, struct error *err);
 	/* Parked -> waiting again. event_id 0: all of them. */
-	bool (*job_unpark)(struct backend *backend, int64_t event_id, int64_t *ret_count,
-		struct error *err);
-	bool (*attempt_add)(struct backend *backend, const struct attempt *attempt, struct error *err);
+	bool (*job_unpark)(
+		struct backend *backend, int64_t event_id, int64_t *ret_count, struct error *err);
+	bool (*attempt_add)(
+		struct backend *backend, const struct attempt *attempt, struct error *err);
 	/* Forgets events (and their attempts) that are neither waiting nor parked, received before
 	 * `before_ms`, from *cursor on; moves the cursor; at most `limit` looked at. */
-	bool (*purge)(struct backend *backend, int64_t delivered_before_ms, int64_t parked_before_ms,
-		int64_t *cursor, size_t limit, size_t *ret_purged, struct totals *totals,
-		struct error *err);
+	bool (*purge)(struct backend *backend, int64_t delivered_before_ms,
+		int64_t parked_before_ms, int64_t *cursor, size_t limit, size_t *ret_purged,
+		struct totals *totals, struct error *err);
 
 	/* -- any handle -- */
 	bool (*read_totals)(struct backend *backend, struct totals *ret, struct error *err);
@@ -208,7 +213,8 @@ struct store_backend {
 	/* job_count 0: nothing waits for this contact. */
 	bool (*lane_load)(struct backend *backend, int64_t contact_id, size_t jobs_max,
 		struct arena *arena, struct lane_work *ret, struct error *err);
-	/* By the store's id, or by the provider's when id is 0; ret->event.id 0: not there. With body. */
+	/* By the store's id, or by the provider's when id is 0; ret->event.id 0: not there. With
+	 * body. */
 	bool (*event_get)(struct backend *backend, int64_t id, const char *event_id,
 		struct arena *arena, struct event_row *ret, struct error *err);
 	/* Newest first, without bodies; `row` returns false to stop. */
@@ -220,8 +226,8 @@ struct store_backend {
 		struct error *err);
 	/* The jobs of an event, waiting and parked. */
 	bool (*job_list)(struct backend *backend, int64_t event_id,
-		void (*row)(void *context, const struct job *job, const struct stored_contact *contact,
-			const struct parking *parking),
+		void (*row)(void *context, const struct job *job,
+			const struct stored_contact *contact, const struct parking *parking),
 		void *context, struct error *err);
 };
 

@@ -2,21 +2,21 @@
 #define SUBRELAY_STORE_STORE_H
 
 /*
- * The store's front: everything that is kept goes through here, and nothing is acknowledged before it
- * is on disk.
+ * The store's front: everything that is kept goes through here, and nothing is acknowledged before
+ * it is on disk.
  *
- * One thread writes. What arrives while it commits waits in a queue and is committed together by the
- * next round: one fsync serves every webhook and every delivery that is waiting. Each request is told
- * of its own outcome after the commit (or its failure), on the writer's thread; such a callback must
- * be quick and must not wait.
+ * One thread writes. What arrives while it commits waits in a queue and is committed together by
+ * the next round: one fsync serves every webhook and every delivery that is waiting. Each request
+ * is told of its own outcome after the commit (or its failure), on the writer's thread; such a
+ * callback must be quick and must not wait.
  *
  *   accept   one webhook: duplicate? -> plan (source's) -> event, customer, contact, jobs
  *   finish   what became of a lane's work: contact learnt, jobs done or parked, attempts
  *   command  retry, purge and the like
  *
- * When the disk is full, the file locked or read-only, accepts are answered ACCEPT_FAILED and nothing
- * is lost by that: the sender keeps its copy. Finishes are kept and tried again until they are in. The
- * store recovers by itself as soon as a commit works.
+ * When the disk is full, the file locked or read-only, accepts are answered ACCEPT_FAILED and
+ * nothing is lost by that: the sender keeps its copy. Finishes are kept and tried again until they
+ * are in. The store recovers by itself as soon as a commit works.
  *
  * Threads: every function may be called from any thread, but store_run (tests) from one only.
  */
@@ -101,8 +101,9 @@ struct store_options {
 	int64_t keep_delivered_ms;
 	int64_t keep_parked_ms;
 	bool has_thread; /* false: nothing happens until store_run (tests) */
-	/* After a commit that added waiting work for a destination; with is_rewound, parked work of any
-	 * destination (id 0) waits again, older perhaps than what was scanned. Writer's thread. */
+	/* After a commit that added waiting work for a destination; with is_rewound, parked work of
+	 * any destination (id 0) waits again, older perhaps than what was scanned. Writer's thread.
+	 */
 	void (*new_work)(void *context, int64_t destination_id, bool is_rewound);
 	void *context;
 };
@@ -122,8 +123,8 @@ bool store_retry(struct store *store, int64_t event_id, int64_t *ret_count, stru
 /* The id of a destination, made when it is new; waits for the commit. */
 bool store_destination(struct store *store, const char *name, int64_t *ret_id, struct error *err);
 
-/* Whether an event could be stored now. Asks the disk at most once a second; else says what the last
- * write said. May wait for a commit. */
+/* Whether an event could be stored now. Asks the disk at most once a second; else says what the
+ * last write said. May wait for a commit. */
 bool store_is_ready(struct store *store, struct error *err);
 void store_totals(struct store *store, struct totals *ret);
 
@@ -132,7 +133,8 @@ struct backend *store_reader(struct store *store, struct error *err);
 void store_reader_close(struct store *store, struct backend *reader);
 const struct store_backend *store_ops(const struct store *store);
 
-/* Without a thread: commits all that is queued, tells everyone, and returns whether anything was done. */
+/* Without a thread: commits all that is queued, tells everyone, and returns whether anything was
+ * done. */
 bool store_run(struct store *store);
 
 #endif

@@ -122,8 +122,8 @@ enum hold_change hold_refused(
 {
 	enum hold_state before = hold->state;
 	forget_failures(hold); /* it was an answer */
-	hold->refused_kind = before == HOLD_REFUSED && hold->refused_kind != kind ? HOLD_ANY_KIND :
-										    kind;
+	hold->refused_kind =
+		before == HOLD_REFUSED && hold->refused_kind != kind ? HOLD_ANY_KIND : kind;
 	if (take_trouble(hold, HOLD_REFUSED, why, now_wall_ms))
 		set_refused_probe(hold, now_mono_ms);
 	return before == HOLD_REFUSED ? HOLD_SAME : HOLD_BEGAN;

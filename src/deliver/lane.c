@@ -291,7 +291,8 @@ static void take_archived(struct lane_run *run, const struct conf_workspace *wor
 	}
 	if (id[0] == '\0') {
 		finish_rest(run, JOB_PARKED,
-			"Intercom says that an archived contact has this id, and not which", request_id);
+			"Intercom says that an archived contact has this id, and not which",
+			request_id);
 		return;
 	}
 	/* Only remembered once it is back: an archived id is no good to anybody. */
@@ -308,8 +309,8 @@ static void take_gone(struct lane_run *run, const struct conf_workspace *workspa
 	if (!was_looked_for)
 		forget_id(run);
 	else if (run->must_find)
-		finish_rest(run, JOB_PARKED, "Intercom says both that the contact exists and that it doesn't",
-			"");
+		finish_rest(run, JOB_PARKED,
+			"Intercom says both that the contact exists and that it doesn't", "");
 	else if (workspace->unmatched == CONF_UNMATCHED_SKIP)
 		finish_rest(
 			run, JOB_IGNORED, "Intercom has no such contact (unmatched = skip)", "");
@@ -376,7 +377,9 @@ enum lane_result lane_take_verdict(
 	case VERDICT_DONE: take_done(run, verdict); break;
 	case VERDICT_PARK: take_park(run, verdict); break;
 	case VERDICT_EXISTS: take_existing(run, verdict->contact_id); break;
-	case VERDICT_ARCHIVED: take_archived(run, workspace, verdict->contact_id, verdict->request_id); break;
+	case VERDICT_ARCHIVED:
+		take_archived(run, workspace, verdict->contact_id, verdict->request_id);
+		break;
 	case VERDICT_MERGED:
 		forget_id(run);
 		if (verdict->contact_id[0] != '\0')

@@ -40,10 +40,11 @@ void outbox_finish(struct outbox *outbox)
 	struct lane *lane;
 	struct lane *next;
 
+	/* The heap first: it marks its items as in no heap, and they are parts of the lanes. */
+	heap_finish(&outbox->resting);
 	HASH_ITER (hh, outbox->lanes, lane, next) {
 		remove_lane(outbox, lane);
 	}
-	heap_finish(&outbox->resting);
 }
 
 void outbox_split(struct outbox *outbox, int64_t from_event_id, int64_t last_event_id)

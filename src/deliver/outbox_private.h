@@ -2,17 +2,17 @@
 #define SUBRELAY_DELIVER_OUTBOX_PRIVATE_H
 
 /*
- * One destination's lanes in memory: which are known, which are due, which are ready to be sent, which
- * rest. Only the dispatcher uses it, under its lock. No I/O.
+ * One destination's lanes in memory: which are known, which are due, which are ready to be sent,
+ * which rest. Only the dispatcher uses it, under its lock. No I/O.
  *
  * States of a lane and who may move it on:
  *
  *   DUE       in the due list       the refill takes it to LOADING
- *   LOADING   the refill's          -> READY, or gone when nothing waits (DUE again on news or error)
- *   READY     in the ready list     a worker takes it to RUNNING
- *   RUNNING   a worker's            -> READY (next call), SETTLING
- *   SETTLING  the store's, until all its reports are committed -> DUE, RESTING or gone
- *   RESTING   in the heap           -> DUE when its time has come or the workspace works again
+ *   LOADING   the refill's          -> READY, or gone when nothing waits (DUE again on news or
+ * error) READY     in the ready list     a worker takes it to RUNNING RUNNING   a worker's -> READY
+ * (next call), SETTLING SETTLING  the store's, until all its reports are committed -> DUE, RESTING
+ * or gone RESTING   in the heap           -> DUE when its time has come or the workspace works
+ * again
  *
  * Forbidden: a lane that is RUNNING or SETTLING is never loaded (it would be sent twice).
  */
@@ -37,13 +37,13 @@ struct lane {
 	int64_t contact_id;
 	struct outbox *outbox;
 	enum lane_state state;
-	bool has_news;  /* work came after it was loaded */
-	bool has_more;  /* more waits than was loaded */
-	unsigned attempts; /* failed in a row */
+	bool has_news;                 /* work came after it was loaded */
+	bool has_more;                 /* more waits than was loaded */
+	unsigned attempts;             /* failed in a row */
 	int64_t failing_since_mono_ms; /* valid when attempts > 0 */
 	int64_t rest_until_mono_ms;
 	enum lane_after after;
-	unsigned reports; /* on their way to the store */
+	unsigned reports;     /* on their way to the store */
 	struct lane_run *run; /* READY, RUNNING */
 	struct errand errand; /* the call under way; its `call` is lent by the run */
 	int64_t sent_mono_ms;
@@ -76,7 +76,7 @@ struct outbox {
 	struct cursor backlog;
 	struct cursor fresh; /* until is INT64_MAX */
 	bool fresh_has_more; /* new work was announced, or the last scan was full */
-	bool is_paced; /* calls wait because of the rate: noticed by the last `next` */
+	bool is_paced;       /* calls wait because of the rate: noticed by the last `next` */
 	bool is_fresh_turn;
 	struct outbox *following;
 };

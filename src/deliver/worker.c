@@ -6,8 +6,8 @@
  * are free, let curl work, give finished ones back, and when nothing finished, sleep until a socket
  * is ready, the feed's wake time comes, or worker_pool_wake interrupts (by an eventfd).
  *
- * libcurl and its TLS library are set up when a thread has its first call to send: 3 MB that an idle
- * relay, or a dry run, doesn't need.
+ * libcurl and its TLS library are set up when a thread has its first call to send: 3 MB that an
+ * idle relay, or a dry run, doesn't need.
  *
  * There is no lock: a thread touches only what is its own. Shared are two atomics,
  * `stop_at_mono_ms` (written once) and each thread's `woken`, which joins many wakes into one write

@@ -2,29 +2,30 @@
  * The fold: facts in event order -> state of the subscription.
  *
  * | event                        | condition                                   | status          |
- * | initial purchase, renewal    | TRIAL / INTRO / PROMOTIONAL / else          | trial / intro / promotional / active |
- * | renewal                      | Stripe, price 0, billing issue still open   | as before       |
- * | one-time purchase            | promotional grant; ended already            | promotional; expired_promotional |
- * |                              | a product bought once                       | no subscription |
- * | cancellation                 | promotional: end is over; else              | expired_promotional; promotional |
- * |                              | refund (CUSTOMER_SUPPORT), period over      | expired         |
- * |                              | BILLING_ERROR within an open grace period   | as before       |
- * |                              | expired already                             | as before       |
- * |                              | TRIAL; else                                 | cancelled_trial; cancelled |
- * |                              | of something without an end                 | no subscription |
- * | uncancellation               | by period, as a purchase                    | trial, active … |
- * | billing issue                | grace date or period ahead: TRIAL; else     | grace_period_trial; grace_period |
- * |                              | neither                                     | nothing changes |
- * | expiration                   | promotional; SUBSCRIPTION_PAUSED; else      | expired_promotional; paused; expired |
- * | extension                    | expired, and the new end is ahead           | by period; else as before |
- * | refund reversed              | period ahead, and only the refund cancelled | as before the refund |
- * | pause scheduled, product change |                                          | as before       |
+ * | initial purchase, renewal    | TRIAL / INTRO / PROMOTIONAL / else          | trial / intro /
+ * promotional / active | | renewal                      | Stripe, price 0, billing issue still open
+ * | as before       | | one-time purchase            | promotional grant; ended already |
+ * promotional; expired_promotional | |                              | a product bought once | no
+ * subscription | | cancellation                 | promotional: end is over; else              |
+ * expired_promotional; promotional | |                              | refund (CUSTOMER_SUPPORT),
+ * period over      | expired         | |                              | BILLING_ERROR within an
+ * open grace period   | as before       | |                              | expired already | as
+ * before       | |                              | TRIAL; else                                 |
+ * cancelled_trial; cancelled | |                              | of something without an end | no
+ * subscription | | uncancellation               | by period, as a purchase                    |
+ * trial, active … | | billing issue                | grace date or period ahead: TRIAL; else     |
+ * grace_period_trial; grace_period | |                              | neither | nothing changes |
+ * | expiration                   | promotional; SUBSCRIPTION_PAUSED; else      |
+ * expired_promotional; paused; expired | | extension                    | expired, and the new end
+ * is ahead           | by period; else as before | | refund reversed              | period ahead,
+ * and only the refund cancelled | as before the refund | | pause scheduled, product change | | as
+ * before       |
  *
- * "Open", "over" and "ahead" compare with the event's own time, never with the clock: the same events
- * give the same status whenever they are folded.
+ * "Open", "over" and "ahead" compare with the event's own time, never with the clock: the same
+ * events give the same status whenever they are folded.
  *
- * A cancellation or expiration whose period began before the one that is current says nothing of the
- * current one (a late notice of an old period) and is skipped.
+ * A cancellation or expiration whose period began before the one that is current says nothing of
+ * the current one (a late notice of an old period) and is skipped.
  */
 
 #include "event/subscription.h"
@@ -139,8 +140,8 @@ static void begin_period(struct fold *fold, const struct sub_fact *fact)
 
 static void fold_renewal(struct fold *fold, const struct sub_fact *fact)
 {
-	/* Stripe keeps renewing a subscription whose invoice nobody paid, at price 0 (RevenueCat docs,
-	 * "How grace periods work"): that buys nobody anything. */
+	/* Stripe keeps renewing a subscription whose invoice nobody paid, at price 0 (RevenueCat
+	 * docs, "How grace periods work"): that buys nobody anything. */
 	if (text_equal(fact->store, "STRIPE") && fact->is_free && fact->period != SUB_TRIAL &&
 		fold->has_issue)
 		take_period(fold, fact);
@@ -165,24 +166,24 @@ static void fold_refund(struct fold *fold, const struct sub_fact *fact)
 	if (!period_runs(fact))
 		state->status = SUB_STATUS_EXPIRED;
 	else if (!is_over(state->status))
-		state->status = fact->period == SUB_TRIAL ? SUB_STATUS_CANCELLED_TRIAL :
-							    SUB_STATUS_CANCELLED;
+		state->status = fact->period == SUB_TRIAL ? SUB_STATUS_CANCELLED_TRIAL
+							  : SUB_STATUS_CANCELLED;
 }
 
 static void fold_cancellation(struct fold *fold, const struct sub_fact *fact)
 {
 	struct sub_state *state = fold->state;
 	const bool is_billing_error = text_equal(fact->reason, "BILLING_ERROR");
-	const bool is_of_a_new_period = fact->purchased_at_ms != TIME_NONE &&
-		fact->purchased_at_ms > fold->purchased_at_ms;
+	const bool is_of_a_new_period =
+		fact->purchased_at_ms != TIME_NONE && fact->purchased_at_ms > fold->purchased_at_ms;
 
 	take_period(fold, fact);
 	if (is_billing_error)
 		fold->has_issue = true;
 	if (is_promotional(fact)) {
 		if (state->status != SUB_STATUS_EXPIRED_PROMOTIONAL)
-			state->status = period_runs(fact) ? SUB_STATUS_PROMOTIONAL :
-							    SUB_STATUS_EXPIRED_PROMOTIONAL;
+			state->status = period_runs(fact) ? SUB_STATUS_PROMOTIONAL
+							  : SUB_STATUS_EXPIRED_PROMOTIONAL;
 	} else if (text_equal(fact->reason, "CUSTOMER_SUPPORT")) {
 		fold_refund(fold, fact);
 	} else if (is_over(state->status) && !is_of_a_new_period) {
@@ -190,8 +191,8 @@ static void fold_cancellation(struct fold *fold, const struct sub_fact *fact)
 	} else if (is_billing_error && fold->grace_until_ms > fact->at_ms) {
 		/* The other half of the billing issue: the grace period goes on. */
 	} else {
-		state->status = fact->period == SUB_TRIAL ? SUB_STATUS_CANCELLED_TRIAL :
-							    SUB_STATUS_CANCELLED;
+		state->status = fact->period == SUB_TRIAL ? SUB_STATUS_CANCELLED_TRIAL
+							  : SUB_STATUS_CANCELLED;
 		fold->is_refunded = false;
 	}
 }
@@ -215,8 +216,8 @@ static void fold_billing_issue(struct fold *fold, const struct sub_fact *fact)
 		return;
 	take_period(fold, fact);
 	fold->grace_until_ms = until_ms;
-	fold->state->status = fact->period == SUB_TRIAL ? SUB_STATUS_GRACE_PERIOD_TRIAL :
-							  SUB_STATUS_GRACE_PERIOD;
+	fold->state->status =
+		fact->period == SUB_TRIAL ? SUB_STATUS_GRACE_PERIOD_TRIAL : SUB_STATUS_GRACE_PERIOD;
 }
 
 static void fold_expiration(struct fold *fold, const struct sub_fact *fact)
@@ -252,8 +253,9 @@ static void fold_refund_reversed(struct fold *fold, const struct sub_fact *fact)
 	fold->is_refunded = false;
 }
 
-/* Something is going to change. A product change carries the old product's period, which may be over by
- * the time of the purchase it announces, so it only counts where nothing better is known. */
+/* Something is going to change. A product change carries the old product's period, which may be
+ * over by the time of the purchase it announces, so it only counts where nothing better is known.
+ */
 static void fold_announcement(struct fold *fold, const struct sub_fact *fact)
 {
 	if (!fold->state->is_known)
@@ -300,7 +302,8 @@ static bool fold_fact(struct fold *fold, const struct sub_fact *fact)
 	return false;
 }
 
-/* A product bought once is no subscription, and neither is its refund; a promotional grant is one. */
+/* A product bought once is no subscription, and neither is its refund; a promotional grant is one.
+ */
 static bool is_about_a_subscription(const struct sub_fact *facts, size_t count)
 {
 	bool bought_once = false;
@@ -347,7 +350,8 @@ void sub_state_fold(const struct sub_fact *facts, size_t count, struct sub_state
 		return;
 	for (size_t i = 0; i < count; i++)
 		if (fold_fact(&fold, &facts[i]) &&
-			(ret_state->spoke_id == NULL || facts[i].entered_at_ms >= ret_state->spoke_at_ms))
+			(ret_state->spoke_id == NULL ||
+				facts[i].entered_at_ms >= ret_state->spoke_at_ms))
 			hear(ret_state, &facts[i]);
 }
 

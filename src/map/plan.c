@@ -118,15 +118,15 @@ static void add_to(struct arena *arena, struct link **links, size_t *count, cons
 void plan_add_link(struct plan *plan, const char *scope, struct customer *from, struct customer *to,
 	int64_t at_ms, const char *event_id)
 {
-	const struct link link = {
-		.at_ms = at_ms, .id = event_id, .from = from->key, .to = to->key};
+	const struct link link = {.at_ms = at_ms, .id = event_id, .from = from->key, .to = to->key};
 
 	for (size_t i = 0; i < from->links_out_count; i++)
 		if (strcmp(from->links_out[i].id, event_id) == 0 &&
 			strcmp(from->links_out[i].to, to->key) == 0)
 			return;
 
-	/* The loaded arrays are exactly full, so the lists a customer came with are copied first. */
+	/* The loaded arrays are exactly full, so the lists a customer came with are copied first.
+	 */
 	struct link *out = arena_alloc(plan->arena, (from->links_out_count + 1) * sizeof(*out));
 	struct link *in = arena_alloc(plan->arena, (to->links_in_count + 1) * sizeof(*in));
 	if (from->links_out_count > 0)

@@ -1,15 +1,15 @@
 /*
  * From a subscription event to attributes and an Intercom event.
  *
- * The event is remembered as a record of its customer (one compact JSON object, see encode_fact); the
- * attributes are what all records of the customer add up to (event/subscription.c), transfers
+ * The event is remembered as a record of its customer (one compact JSON object, see encode_fact);
+ * the attributes are what all records of the customer add up to (event/subscription.c), transfers
  * followed. Nothing here depends on which of the events came first.
  *
- * Transfers: a link (time, from, to) moves what the source had at that time. To know what a customer
- * has, its own records after its last transfer out are taken together with what each later transfer
- * in brought: whatever the giver had at that time, found the same way, strictly back in time. An
- * event that arrives late for a customer who has given everything away therefore reaches whoever has
- * it now; all of them are worked out anew.
+ * Transfers: a link (time, from, to) moves what the source had at that time. To know what a
+ * customer has, its own records after its last transfer out are taken together with what each later
+ * transfer in brought: whatever the giver had at that time, found the same way, strictly back in
+ * time. An event that arrives late for a customer who has given everything away therefore reaches
+ * whoever has it now; all of them are worked out anew.
  */
 
 #include "map/subscription_plan.h"
@@ -53,8 +53,8 @@ static const char *event_key(const struct conf *conf, const struct sub_event *su
 	case SUB_INITIAL_PURCHASE:
 		if (sub->period == SUB_TRIAL)
 			return "trial_started";
-		return sub->period == SUB_PROMOTIONAL ? "non_subscription_purchase" :
-							"initial_purchase";
+		return sub->period == SUB_PROMOTIONAL ? "non_subscription_purchase"
+						      : "initial_purchase";
 	case SUB_RENEWAL: return sub->is_trial_conversion ? "trial_converted" : "renewal";
 	case SUB_CANCELLATION:
 		if (text_equal(sub->reason, "CUSTOMER_SUPPORT") &&
@@ -83,9 +83,9 @@ static bool is_purchase(enum sub_kind kind)
 }
 
 /*
- * Purchases happened when the store says, expirations at the end of the period, everything else when
- * it was noticed (RevenueCat's sample events of its Intercom page). Apple charges up to a day early,
- * so a purchase's date may lie ahead of its event: never later than the event.
+ * Purchases happened when the store says, expirations at the end of the period, everything else
+ * when it was noticed (RevenueCat's sample events of its Intercom page). Apple charges up to a day
+ * early, so a purchase's date may lie ahead of its event: never later than the event.
  */
 static int64_t created_at_s(const struct sub_event *sub, int64_t event_at_ms)
 {
@@ -145,8 +145,8 @@ static const char *encode_fact(
 }
 
 /* The event's name and second under which a record was sent; false when it wasn't. */
-static bool decode_sent(
-	const struct record *record, struct arena *arena, const char **ret_name, int64_t *ret_second)
+static bool decode_sent(const struct record *record, struct arena *arena, const char **ret_name,
+	int64_t *ret_second)
 {
 	json_t *json = json_loads(record->data, 0, NULL);
 	const json_t *name = json_object_get(json, "sent_as");
@@ -312,7 +312,8 @@ static void set_attributes(struct planner *planner, const struct customer *custo
 	if (!state->is_known)
 		return;
 	if ((name = conf_attribute_name(conf, "latest_store")) != NULL)
-		attributes_set_text(set, name, cut_text(arena, state->store), state->spoke_at_ms, by);
+		attributes_set_text(
+			set, name, cut_text(arena, state->store), state->spoke_at_ms, by);
 	if ((name = conf_attribute_name(conf, "latest_entitlement")) != NULL)
 		attributes_set_text(
 			set, name, cut_text(arena, state->entitlement), state->spoke_at_ms, by);
@@ -360,8 +361,7 @@ static bool plan_customer_and_heirs(
 			continue;
 		struct customer *heir =
 			ledger_customer(planner->ledger, customer->scope, link->to, err);
-		if (heir == NULL ||
-			!plan_customer_and_heirs(planner, heir, link->at_ms + 1, err))
+		if (heir == NULL || !plan_customer_and_heirs(planner, heir, link->at_ms + 1, err))
 			return false;
 	}
 	return true;
@@ -386,7 +386,8 @@ static int64_t free_second(
 			const char *other_name;
 			int64_t other_second;
 
-			if (!decode_sent(&customer->records[i], arena, &other_name, &other_second) ||
+			if (!decode_sent(
+				    &customer->records[i], arena, &other_name, &other_second) ||
 				strcmp(name, other_name) != 0)
 				continue;
 			if (strcmp(customer->records[i].id, planner->event->id) == 0)
@@ -400,8 +401,8 @@ static int64_t free_second(
 	return second;
 }
 
-static void metadata_text(
-	struct json_out *out, bool with_nulls, const char *key, const char *text, struct arena *arena)
+static void metadata_text(struct json_out *out, bool with_nulls, const char *key, const char *text,
+	struct arena *arena)
 {
 	if (text != NULL || with_nulls)
 		json_out_key_text(out, key, cut_text(arena, text));
@@ -437,8 +438,8 @@ static const char *metadata(const struct planner *planner, bool with_nulls)
 	return text;
 }
 
-static void plan_event_for(
-	struct planner *planner, const struct customer *customer, const char *name, int64_t created_at)
+static void plan_event_for(struct planner *planner, const struct customer *customer,
+	const char *name, int64_t created_at)
 {
 	if (name == NULL || customer->contact.identity == NULL)
 		return;
@@ -454,8 +455,8 @@ static void plan_event_for(
 
 /* ---- one event ---- */
 
-static void remember(struct planner *planner, struct customer *customer, const char *name,
-	int64_t created_at)
+static void remember(
+	struct planner *planner, struct customer *customer, const char *name, int64_t created_at)
 {
 	const struct sub_event *sub = planner->sub;
 	struct arena *arena = planner->plan->arena;
@@ -485,13 +486,13 @@ static void forget_one(struct planner *planner, struct customer *customer)
 		for (size_t later = i + 1; later < customer->record_count; later++) {
 			struct sub_fact fact;
 
-			if (strcmp(customer->records[i].subject, customer->records[later].subject) != 0)
+			if (strcmp(customer->records[i].subject,
+				    customer->records[later].subject) != 0)
 				continue;
 			if (!decode_fact(&customer->records[later], TIME_NONE, arena, &fact))
 				continue;
 			if (is_purchase(fact.kind) && !fact.is_free) {
-				plan_drop_record(
-					planner->plan, customer, customer->records[i].id);
+				plan_drop_record(planner->plan, customer, customer->records[i].id);
 				return;
 			}
 		}
@@ -506,7 +507,8 @@ static void know_contact(struct planner *planner, struct customer *customer, con
 
 	if (identity != NULL)
 		customer->contact = (struct contact_ref){
-			.destination = destination_of(planner->conf, sub->workspace, planner->plan->arena),
+			.destination =
+				destination_of(planner->conf, sub->workspace, planner->plan->arena),
 			.identity = identity,
 			.is_email = sub->identity_is_email,
 		};
@@ -585,8 +587,8 @@ bool subscription_plan(const struct conf *conf, const struct conf_source *sectio
 	plan->product = sub->product;
 	plan->app_id = sub->app_id;
 	plan->nothing = arena_printf(plan->arena, "no attribute changes, and %s",
-		name == NULL ? arena_printf(plan->arena, "event %s is off", key) :
-			       "there is nobody to tell");
-	return sub->kind == SUB_TRANSFER ? plan_transfer(&planner, name, err) :
-					   plan_own(&planner, name, err);
+		name == NULL ? arena_printf(plan->arena, "event %s is off", key)
+			     : "there is nobody to tell");
+	return sub->kind == SUB_TRANSFER ? plan_transfer(&planner, name, err)
+					 : plan_own(&planner, name, err);
 }

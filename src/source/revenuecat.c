@@ -299,6 +299,8 @@ static bool read_event(const struct revenuecat_options *options, const json_t *j
 
 	event->rank = type ? (int)type->rank : 0;
 	event->customer = sub->customer;
+	if (sub->kind == SUB_TRANSFER && sub->transferred_to_count > 0)
+		event->customer = sub->transferred_to[0].customer;
 	event->detail = sub;
 	event->ignored = why_type_is_ignored(event, type, is_paywall);
 	if (!event->ignored)

@@ -2,10 +2,10 @@
  * One webhook inside the transaction: duplicate, ignored, or planned and carried out.
  *
  * The source's plan says which records and links to remember, what each contact's attributes should
- * now be, and which Intercom events to send. Here that becomes rows: one job for each contact that has
- * something to do. An update is not queued as such: the contact's `wanted` changes, and the job's
- * `touches` says that delivery has to bring the contact up to date, so any number of waiting changes
- * become one call.
+ * now be, and which Intercom events to send. Here that becomes rows: one job for each contact that
+ * has something to do. An update is not queued as such: the contact's `wanted` changes, and the
+ * job's `touches` says that delivery has to bring the contact up to date, so any number of waiting
+ * changes become one call.
  */
 
 #include "store_private.h"
@@ -78,7 +78,8 @@ static bool remember(struct acceptance *a, struct ledger *ledger, struct error *
 	}
 	for (size_t i = 0; i < a->plan.link_count; i++) {
 		const struct link *link = &a->plan.links[i];
-		struct customer *from = ledger_customer(ledger, a->plan.link_scope, link->from, err);
+		struct customer *from =
+			ledger_customer(ledger, a->plan.link_scope, link->from, err);
 		struct customer *to = ledger_customer(ledger, a->plan.link_scope, link->to, err);
 
 		if (from == NULL || to == NULL || !save_customer(a, from, err) ||
@@ -113,8 +114,8 @@ static struct touched *touch(struct acceptance *a, const struct contact_ref *ref
 }
 
 /* What this author said before and no longer says is null now. */
-static void withdraw(struct attributes *wanted, const struct attributes *said, const char *author,
-	int64_t at_ms)
+static void withdraw(
+	struct attributes *wanted, const struct attributes *said, const char *author, int64_t at_ms)
 {
 	for (size_t i = 0; i < wanted->count; i++) {
 		const struct attribute *item = &wanted->items[i];
@@ -141,7 +142,8 @@ static char *text_of(struct arena *arena, const struct attributes *set,
 	return text;
 }
 
-static bool update_contact(struct acceptance *a, const struct plan_update *update, struct error *err)
+static bool update_contact(
+	struct acceptance *a, const struct plan_update *update, struct error *err)
 {
 	struct touched *touched = touch(a, &update->contact, err);
 	struct attributes wanted;
@@ -281,8 +283,8 @@ bool accept_execute(struct writing *writing, struct accept *accept, struct error
 	arena_init(&arena);
 	plan_init(&a.plan, &arena);
 	a.touched_end = &a.touched;
-	if (!writing->ops->event_find(writing->backend, accept->event->source, accept->event->id,
-		    &known_id, err))
+	if (!writing->ops->event_find(
+		    writing->backend, accept->event->source, accept->event->id, &known_id, err))
 		goto out;
 	writing->totals.received++;
 	if (known_id != 0) {

@@ -1,8 +1,8 @@
 /*
  * What delivery reports, inside the transaction.
  *
- * A job is finished by its key and only while it waits: one that an operator dropped or that another
- * report finished first is left alone, and counted once.
+ * A job is finished by its key and only while it waits: one that an operator dropped or that
+ * another report finished first is left alone, and counted once.
  */
 
 #include "store_private.h"
@@ -36,8 +36,7 @@ void finish_destroy(struct finish *finish)
 
 struct finish_job *finish_add_job(struct finish *finish)
 {
-	finish->jobs =
-		xrealloc(finish->jobs, (finish->job_count + 1) * sizeof(*finish->jobs));
+	finish->jobs = xrealloc(finish->jobs, (finish->job_count + 1) * sizeof(*finish->jobs));
 	struct finish_job *job = &finish->jobs[finish->job_count++];
 	memset(job, 0, sizeof(*job));
 	return job;
@@ -45,8 +44,8 @@ struct finish_job *finish_add_job(struct finish *finish)
 
 void finish_add_attempt(struct finish *finish, const struct attempt *attempt)
 {
-	finish->attempts = xrealloc(
-		finish->attempts, (finish->attempt_count + 1) * sizeof(*finish->attempts));
+	finish->attempts =
+		xrealloc(finish->attempts, (finish->attempt_count + 1) * sizeof(*finish->attempts));
 	struct attempt *copy = &finish->attempts[finish->attempt_count++];
 
 	*copy = *attempt;

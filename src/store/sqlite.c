@@ -1,10 +1,10 @@
 /*
  * SQLite: the handle's life, its transactions, its statements.
  *
- * WAL with synchronous=FULL: a commit is an fsync of the log, so what was committed survives a power
- * cut. Checkpoints are not left to the commit that happens to cross a threshold (it would wait 10 ms
- * and more): tidy runs one after the acknowledgements are out, when the writer is idle and the log has
- * grown, and in any case before it grows large.
+ * WAL with synchronous=FULL: a commit is an fsync of the log, so what was committed survives a
+ * power cut. Checkpoints are not left to the commit that happens to cross a threshold (it would
+ * wait 10 ms and more): tidy runs one after the acknowledgements are out, when the writer is idle
+ * and the log has grown, and in any case before it grows large.
  *
  * A lock file beside the database keeps a second daemon off it: two would deliver everything twice.
  */
@@ -29,11 +29,13 @@
 #define PAGE_SIZE "8192"
 #define WAL_PAGES_IDLE 500
 #define WAL_PAGES_MAX 1000
-/* How long a commit waits for somebody else's lock (an operator's sqlite3 shell) before it gives up. */
+/* How long a commit waits for somebody else's lock (an operator's sqlite3 shell) before it gives
+ * up. */
 #define LOCK_WAIT_MS 1000
 
-#define JOB_COLUMNS \
-	"destination_id, event_id, contact_id, at_ms, rank, received_at_ms, touches, is_main, name," \
+#define JOB_COLUMNS                                                                             \
+	"destination_id, event_id, contact_id, at_ms, rank, received_at_ms, touches, is_main, " \
+	"name,"                                                                                 \
 	" created_at, metadata"
 #define EVENT_COLUMNS "id, source, event_id, type, customer, at_ms, received_at_ms, ignored"
 
@@ -41,10 +43,12 @@ static const char *const SQL_TEXTS[SQL_COUNT] = {
 	[SQL_BEGIN] = "BEGIN IMMEDIATE",
 	[SQL_COMMIT] = "COMMIT",
 	[SQL_ROLLBACK] = "ROLLBACK",
-	[SQL_TOTALS_LOAD] = "SELECT received, accepted, duplicate, ignored, delivered, parked, waiting,"
-			    " last_event_id FROM totals WHERE id = 1",
-	[SQL_TOTALS_SAVE] = "UPDATE totals SET received = ?, accepted = ?, duplicate = ?, ignored = ?,"
-			    " delivered = ?, parked = ?, waiting = ?, last_event_id = ? WHERE id = 1",
+	[SQL_TOTALS_LOAD] =
+		"SELECT received, accepted, duplicate, ignored, delivered, parked, waiting,"
+		" last_event_id FROM totals WHERE id = 1",
+	[SQL_TOTALS_SAVE] =
+		"UPDATE totals SET received = ?, accepted = ?, duplicate = ?, ignored = ?,"
+		" delivered = ?, parked = ?, waiting = ?, last_event_id = ? WHERE id = 1",
 	[SQL_DESTINATION_GET] = "SELECT id FROM destination WHERE name = ?",
 	[SQL_DESTINATION_ADD] = "INSERT INTO destination (name) VALUES (?)",
 	[SQL_DESTINATIONS] = "SELECT id, name FROM destination ORDER BY id",
@@ -57,22 +61,27 @@ static const char *const SQL_TEXTS[SQL_COUNT] = {
 		"SELECT " EVENT_COLUMNS ", body FROM event WHERE hash = ? AND event_id = ? LIMIT 1",
 	[SQL_CUSTOMER_GET] = "SELECT id, has_links, destination, identity, is_email FROM customer"
 			     " WHERE hash = ? AND key = ? AND scope = ?",
-	[SQL_CUSTOMER_ADD] = "INSERT INTO customer (scope, key, hash, destination, identity, is_email)"
-			     " VALUES (?, ?, ?, ?, ?, ?)",
+	[SQL_CUSTOMER_ADD] =
+		"INSERT INTO customer (scope, key, hash, destination, identity, is_email)"
+		" VALUES (?, ?, ?, ?, ?, ?)",
 	[SQL_CUSTOMER_UPDATE] =
 		"UPDATE customer SET destination = ?, identity = ?, is_email = ? WHERE id = ?",
 	[SQL_CUSTOMER_HAS_LINKS] = "UPDATE customer SET has_links = 1 WHERE id = ?",
 	[SQL_RECORDS] = "SELECT at_ms, rank, id, subject, data FROM record WHERE customer_id = ?"
 			" ORDER BY at_ms, rank, id",
-	[SQL_RECORD_ADD] = "INSERT OR REPLACE INTO record (customer_id, at_ms, rank, id, subject, data)"
-			   " VALUES (?, ?, ?, ?, ?, ?)",
+	[SQL_RECORD_ADD] =
+		"INSERT OR REPLACE INTO record (customer_id, at_ms, rank, id, subject, data)"
+		" VALUES (?, ?, ?, ?, ?, ?)",
 	[SQL_RECORD_DROP] =
 		"DELETE FROM record WHERE customer_id = ? AND at_ms = ? AND rank = ? AND id = ?",
-	[SQL_LINKS_OUT] = "SELECT l.at_ms, l.id, c.key FROM link l JOIN customer c ON c.id = l.to_id"
-			  " WHERE l.from_id = ? ORDER BY l.at_ms, c.key",
-	[SQL_LINKS_IN] = "SELECT l.at_ms, l.id, c.key FROM link l JOIN customer c ON c.id = l.from_id"
-			 " WHERE l.to_id = ? ORDER BY l.at_ms, c.key",
-	[SQL_LINK_ADD] = "INSERT OR IGNORE INTO link (from_id, to_id, at_ms, id) VALUES (?, ?, ?, ?)",
+	[SQL_LINKS_OUT] =
+		"SELECT l.at_ms, l.id, c.key FROM link l JOIN customer c ON c.id = l.to_id"
+		" WHERE l.from_id = ? ORDER BY l.at_ms, c.key",
+	[SQL_LINKS_IN] =
+		"SELECT l.at_ms, l.id, c.key FROM link l JOIN customer c ON c.id = l.from_id"
+		" WHERE l.to_id = ? ORDER BY l.at_ms, c.key",
+	[SQL_LINK_ADD] =
+		"INSERT OR IGNORE INTO link (from_id, to_id, at_ms, id) VALUES (?, ?, ?, ?)",
 	[SQL_CONTACT_FIND] = "SELECT id, intercom_id, wanted, sent FROM contact WHERE hash = ?"
 			     " AND identity = ? AND destination_id = ? AND is_email = ?",
 	[SQL_CONTACT_GET] = "SELECT destination_id, is_email, identity, intercom_id, wanted, sent"
@@ -85,28 +94,28 @@ static const char *const SQL_TEXTS[SQL_COUNT] = {
 			" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 	[SQL_JOB_REMOVE] =
 		"DELETE FROM job WHERE destination_id = ? AND event_id = ? AND contact_id = ?",
-	[SQL_JOB_PARK] = "INSERT OR REPLACE INTO parked (" JOB_COLUMNS
-			 ", parked_at_ms, reason, request_id)"
-			 " SELECT " JOB_COLUMNS ", ?, ?, ? FROM job"
-			 " WHERE destination_id = ? AND event_id = ? AND contact_id = ?",
+	[SQL_JOB_PARK] =
+		"INSERT OR REPLACE INTO parked (" JOB_COLUMNS ", parked_at_ms, reason, request_id)"
+		" SELECT " JOB_COLUMNS ", ?, ?, ? FROM job"
+		" WHERE destination_id = ? AND event_id = ? AND contact_id = ?",
 	[SQL_UNPARK_ONE] = "INSERT OR REPLACE INTO job (" JOB_COLUMNS ") SELECT " JOB_COLUMNS
 			   " FROM parked WHERE event_id = ?",
 	[SQL_UNPARK_ONE_DELETE] = "DELETE FROM parked WHERE event_id = ?",
 	[SQL_UNPARK_ALL] =
 		"INSERT OR REPLACE INTO job (" JOB_COLUMNS ") SELECT " JOB_COLUMNS " FROM parked",
 	[SQL_UNPARK_ALL_DELETE] = "DELETE FROM parked",
-	[SQL_ATTEMPT_ADD] = "INSERT OR REPLACE INTO attempt (event_id, at_ms, serial, contact_id, call,"
-			    " status, verdict, request_id, reason, elapsed_ms)"
-			    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	[SQL_ATTEMPT_ADD] =
+		"INSERT OR REPLACE INTO attempt (event_id, at_ms, serial, contact_id, call,"
+		" status, verdict, request_id, reason, elapsed_ms)"
+		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 	[SQL_PURGE_PARKED] = "DELETE FROM parked WHERE parked_at_ms < ?",
-	[SQL_PURGE_SCAN] =
-		"SELECT e.id FROM event e WHERE e.id > ?1 AND e.received_at_ms < ?2"
-		" AND NOT EXISTS (SELECT 1 FROM parked p WHERE p.event_id = e.id)"
-		" AND NOT EXISTS (SELECT 1 FROM destination d JOIN job j"
-		"  ON j.destination_id = d.id AND j.event_id = e.id)"
-		" AND e.id <= (SELECT max(id) FROM"
-		"  (SELECT id FROM event WHERE id > ?1 ORDER BY id LIMIT ?3))"
-		" ORDER BY e.id",
+	[SQL_PURGE_SCAN] = "SELECT e.id FROM event e WHERE e.id > ?1 AND e.received_at_ms < ?2"
+			   " AND NOT EXISTS (SELECT 1 FROM parked p WHERE p.event_id = e.id)"
+			   " AND NOT EXISTS (SELECT 1 FROM destination d JOIN job j"
+			   "  ON j.destination_id = d.id AND j.event_id = e.id)"
+			   " AND e.id <= (SELECT max(id) FROM"
+			   "  (SELECT id FROM event WHERE id > ?1 ORDER BY id LIMIT ?3))"
+			   " ORDER BY e.id",
 	[SQL_PURGE_EVENT] = "DELETE FROM event WHERE id = ?",
 	[SQL_PURGE_ATTEMPTS] = "DELETE FROM attempt WHERE event_id = ?",
 	[SQL_LANES_AFTER] = "SELECT event_id, contact_id FROM job"
@@ -118,8 +127,9 @@ static const char *const SQL_TEXTS[SQL_COUNT] = {
 	[SQL_LANE_JOBS] = "SELECT " JOB_COLUMNS " FROM job WHERE contact_id = ?"
 			  " ORDER BY at_ms, rank, event_id LIMIT ?",
 	[SQL_LANE_TOUCHES] = "SELECT 1 FROM job WHERE contact_id = ? AND touches LIMIT 1",
-	[SQL_ATTEMPTS] = "SELECT at_ms, serial, contact_id, call, status, verdict, request_id, reason,"
-			 " elapsed_ms FROM attempt WHERE event_id = ? ORDER BY at_ms, serial",
+	[SQL_ATTEMPTS] =
+		"SELECT at_ms, serial, contact_id, call, status, verdict, request_id, reason,"
+		" elapsed_ms FROM attempt WHERE event_id = ? ORDER BY at_ms, serial",
 	[SQL_JOBS_OF_EVENT] = "SELECT " JOB_COLUMNS " FROM job WHERE event_id = ?"
 			      " AND destination_id IN (SELECT id FROM destination)",
 	[SQL_PARKED_OF_EVENT] = "SELECT " JOB_COLUMNS ", parked_at_ms, reason, request_id"
@@ -133,7 +143,8 @@ bool sqlite_fail(struct backend *backend, const char *doing, struct error *err)
 
 	/* "disk I/O error" alone helps nobody: the system knows more. */
 	if ((code == SQLITE_IOERR || code == SQLITE_CANTOPEN) && cause != 0)
-		return error_set(err, "%s: %s (%s)", doing, sqlite3_errmsg(backend->db), strerror(cause));
+		return error_set(
+			err, "%s: %s (%s)", doing, sqlite3_errmsg(backend->db), strerror(cause));
 	return error_set(err, "%s: %s", doing, sqlite3_errmsg(backend->db));
 }
 
@@ -202,15 +213,17 @@ const char *sqlite_column(sqlite3_stmt *statement, int column, struct arena *are
 {
 	const char *text = (const char *)sqlite3_column_text(statement, column);
 
-	return text == NULL ? NULL :
-			      arena_dup_len(arena, text, (size_t)sqlite3_column_bytes(statement, column));
+	return text == NULL
+		? NULL
+		: arena_dup_len(arena, text, (size_t)sqlite3_column_bytes(statement, column));
 }
 
 /* ---- transactions ---- */
 
 static bool sqlite_begin(struct backend *backend, struct error *err)
 {
-	backend->in_transaction = sqlite_run(backend, sqlite_statement(backend, SQL_BEGIN, err), err);
+	backend->in_transaction =
+		sqlite_run(backend, sqlite_statement(backend, SQL_BEGIN, err), err);
 	return backend->in_transaction;
 }
 
@@ -294,7 +307,8 @@ static bool migrate(struct backend *backend, struct error *err)
 	for (; version < schema_version; version++) {
 		char set_version[64];
 
-		(void)snprintf(set_version, sizeof(set_version), "PRAGMA user_version = %d", version + 1);
+		(void)snprintf(
+			set_version, sizeof(set_version), "PRAGMA user_version = %d", version + 1);
 		if (!sqlite_begin(backend, err) ||
 			!execute(backend, schema_migrations[version], err) ||
 			!execute(backend, set_version, err) || !sqlite_commit(backend, err)) {
@@ -324,7 +338,8 @@ static bool prepare_file(struct backend *backend, const char *path, struct error
 		goto out;
 	}
 	if (flock(backend->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-		(void)error_set(err, "another subrelay is using this store (%s is locked)", lock_path);
+		(void)error_set(
+			err, "another subrelay is using this store (%s is locked)", lock_path);
 		goto out;
 	}
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);

@@ -2,9 +2,9 @@
 #define SUBRELAY_STORE_SQLITE_PRIVATE_H
 
 /*
- * What the three files of the SQLite back end share: the handle with its prepared statements, and the
- * few helpers that make a row out of columns. sqlite.c: life, transactions; sqlite_write.c: rows in;
- * sqlite_read.c: rows out.
+ * What the three files of the SQLite back end share: the handle with its prepared statements, and
+ * the few helpers that make a row out of columns. sqlite.c: life, transactions; sqlite_write.c:
+ * rows in; sqlite_read.c: rows out.
  */
 
 #include "store/backend.h"
@@ -77,7 +77,8 @@ sqlite3_stmt *sqlite_statement(struct backend *backend, enum sql sql, struct err
 /* Runs a statement that returns no rows. */
 bool sqlite_run(struct backend *backend, sqlite3_stmt *statement, struct error *err);
 /* One step of a query: *ret_row says whether there is a row; at its end the statement is reset. */
-bool sqlite_step(struct backend *backend, sqlite3_stmt *statement, bool *ret_row, struct error *err);
+bool sqlite_step(
+	struct backend *backend, sqlite3_stmt *statement, bool *ret_row, struct error *err);
 bool sqlite_fail(struct backend *backend, const char *doing, struct error *err);
 /* Ends a query early. */
 void sqlite_done(sqlite3_stmt *statement);
@@ -91,49 +92,57 @@ const char *sqlite_column(sqlite3_stmt *statement, int column, struct arena *are
 /* The writing half. */
 bool sqlite_totals_load(struct backend *backend, struct totals *ret, struct error *err);
 bool sqlite_totals_save(struct backend *backend, const struct totals *totals, struct error *err);
-bool sqlite_destination_id(struct backend *backend, const char *name, int64_t *ret_id, struct error *err);
-bool sqlite_event_find(struct backend *backend, const char *source, const char *event_id, int64_t *ret_id,
-	struct error *err);
+bool sqlite_destination_id(
+	struct backend *backend, const char *name, int64_t *ret_id, struct error *err);
+bool sqlite_event_find(struct backend *backend, const char *source, const char *event_id,
+	int64_t *ret_id, struct error *err);
 bool sqlite_event_add(struct backend *backend, const struct stored_event *event, struct error *err);
-bool sqlite_event_ignore(struct backend *backend, int64_t id, const char *reason, struct error *err);
-bool sqlite_customer_load(struct backend *backend, struct customer *customer, struct arena *arena,
-	struct error *err);
+bool sqlite_event_ignore(
+	struct backend *backend, int64_t id, const char *reason, struct error *err);
+bool sqlite_customer_load(
+	struct backend *backend, struct customer *customer, struct arena *arena, struct error *err);
 bool sqlite_customer_save(struct backend *backend, struct customer *customer, struct error *err);
 bool sqlite_record_add(struct backend *backend, int64_t customer_id, const struct record *record,
 	struct error *err);
 bool sqlite_record_drop(struct backend *backend, int64_t customer_id, const struct record *record,
 	struct error *err);
-bool sqlite_link_add(struct backend *backend, int64_t from_id, int64_t to_id, const struct link *link,
-	struct error *err);
-bool sqlite_contact_load(struct backend *backend, struct stored_contact *contact, struct arena *arena,
-	struct error *err);
-bool sqlite_contact_save(struct backend *backend, struct stored_contact *contact, struct error *err);
+bool sqlite_link_add(struct backend *backend, int64_t from_id, int64_t to_id,
+	const struct link *link, struct error *err);
+bool sqlite_contact_load(struct backend *backend, struct stored_contact *contact,
+	struct arena *arena, struct error *err);
+bool sqlite_contact_save(
+	struct backend *backend, struct stored_contact *contact, struct error *err);
 bool sqlite_contact_learn(struct backend *backend, int64_t contact_id, const char *intercom_id,
 	const char *sent, struct error *err);
 bool sqlite_job_add(struct backend *backend, const struct job *job, struct error *err);
-bool sqlite_job_remove(struct backend *backend, const struct job *key, bool *ret_found, struct error *err);
+bool sqlite_job_remove(
+	struct backend *backend, const struct job *key, bool *ret_found, struct error *err);
 bool sqlite_job_park(struct backend *backend, const struct job *key, const struct parking *parking,
 	bool *ret_found, struct error *err);
-bool sqlite_job_unpark(struct backend *backend, int64_t event_id, int64_t *ret_count, struct error *err);
+bool sqlite_job_unpark(
+	struct backend *backend, int64_t event_id, int64_t *ret_count, struct error *err);
 bool sqlite_attempt_add(struct backend *backend, const struct attempt *attempt, struct error *err);
 bool sqlite_purge(struct backend *backend, int64_t delivered_before_ms, int64_t parked_before_ms,
-	int64_t *cursor, size_t limit, size_t *ret_purged, struct totals *totals, struct error *err);
+	int64_t *cursor, size_t limit, size_t *ret_purged, struct totals *totals,
+	struct error *err);
 
 /* The reading half. */
 bool sqlite_destinations(struct backend *backend, struct arena *arena, const char ***ret_names,
 	int64_t **ret_ids, size_t *ret_count, struct error *err);
 bool sqlite_lanes_after(struct backend *backend, int64_t destination_id, int64_t after_event_id,
 	struct lane_ref *ret, size_t max, size_t *ret_count, struct error *err);
-bool sqlite_oldest_waiting(struct backend *backend, int64_t destination_id, int64_t *ret_received_at_ms,
-	int64_t *ret_event_id, int64_t *ret_last_event_id, struct error *err);
-bool sqlite_lane_load(struct backend *backend, int64_t contact_id, size_t jobs_max, struct arena *arena,
-	struct lane_work *ret, struct error *err);
-bool sqlite_event_get(struct backend *backend, int64_t id, const char *event_id, struct arena *arena,
-	struct event_row *ret, struct error *err);
+bool sqlite_oldest_waiting(struct backend *backend, int64_t destination_id,
+	int64_t *ret_received_at_ms, int64_t *ret_event_id, int64_t *ret_last_event_id,
+	struct error *err);
+bool sqlite_lane_load(struct backend *backend, int64_t contact_id, size_t jobs_max,
+	struct arena *arena, struct lane_work *ret, struct error *err);
+bool sqlite_event_get(struct backend *backend, int64_t id, const char *event_id,
+	struct arena *arena, struct event_row *ret, struct error *err);
 bool sqlite_event_list(struct backend *backend, const struct event_filter *filter,
 	bool (*row)(void *context, const struct event_row *row), void *context, struct error *err);
 bool sqlite_attempt_list(struct backend *backend, int64_t event_id,
-	void (*row)(void *context, const struct attempt *attempt), void *context, struct error *err);
+	void (*row)(void *context, const struct attempt *attempt), void *context,
+	struct error *err);
 bool sqlite_job_list(struct backend *backend, int64_t event_id,
 	void (*row)(void *context, const struct job *job, const struct stored_contact *contact,
 		const struct parking *parking),

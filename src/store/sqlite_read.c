@@ -62,8 +62,9 @@ bool sqlite_lanes_after(struct backend *backend, int64_t destination_id, int64_t
 	return true;
 }
 
-bool sqlite_oldest_waiting(struct backend *backend, int64_t destination_id, int64_t *ret_received_at_ms,
-	int64_t *ret_event_id, int64_t *ret_last_event_id, struct error *err)
+bool sqlite_oldest_waiting(struct backend *backend, int64_t destination_id,
+	int64_t *ret_received_at_ms, int64_t *ret_event_id, int64_t *ret_last_event_id,
+	struct error *err)
 {
 	sqlite3_stmt *row = sqlite_statement(backend, SQL_OLDEST_WAITING, err);
 	int64_t received_at_ms = TIME_NONE;
@@ -157,8 +158,8 @@ static bool lane_touches(struct backend *backend, struct lane_work *work, struct
 	return true;
 }
 
-bool sqlite_lane_load(struct backend *backend, int64_t contact_id, size_t jobs_max, struct arena *arena,
-	struct lane_work *ret, struct error *err)
+bool sqlite_lane_load(struct backend *backend, int64_t contact_id, size_t jobs_max,
+	struct arena *arena, struct lane_work *ret, struct error *err)
 {
 	sqlite3_stmt *row = sqlite_statement(backend, SQL_LANE_JOBS, err);
 	struct lane_work work = {.contact.id = contact_id};
@@ -221,8 +222,8 @@ struct standing {
 	char request_id[64];
 };
 
-static void note_standing(void *context, const struct job *job, const struct stored_contact *contact,
-	const struct parking *parking)
+static void note_standing(void *context, const struct job *job,
+	const struct stored_contact *contact, const struct parking *parking)
 {
 	struct standing *standing = context;
 
@@ -234,7 +235,8 @@ static void note_standing(void *context, const struct job *job, const struct sto
 	}
 	standing->is_parked = true;
 	(void)snprintf(standing->reason, sizeof(standing->reason), "%s", parking->reason);
-	(void)snprintf(standing->request_id, sizeof(standing->request_id), "%s", parking->request_id);
+	(void)snprintf(
+		standing->request_id, sizeof(standing->request_id), "%s", parking->request_id);
 }
 
 /* An event's state is where its jobs are. */
@@ -258,11 +260,11 @@ static bool add_standing(
 	return true;
 }
 
-bool sqlite_event_get(struct backend *backend, int64_t id, const char *event_id, struct arena *arena,
-	struct event_row *ret, struct error *err)
+bool sqlite_event_get(struct backend *backend, int64_t id, const char *event_id,
+	struct arena *arena, struct event_row *ret, struct error *err)
 {
-	sqlite3_stmt *row = sqlite_statement(
-		backend, id != 0 ? SQL_EVENT_GET : SQL_EVENT_GET_BY_EVENT_ID, err);
+	sqlite3_stmt *row =
+		sqlite_statement(backend, id != 0 ? SQL_EVENT_GET : SQL_EVENT_GET_BY_EVENT_ID, err);
 	struct event_row found = {.state = "", .reason = "", .request_id = ""};
 	bool has_row;
 

@@ -76,7 +76,8 @@ bool sqlite_totals_save(struct backend *backend, const struct totals *totals, st
 }
 
 /* The first column of the only row, or 0. */
-static bool get_id(struct backend *backend, struct binder *query, int64_t *ret_id, struct error *err)
+static bool get_id(
+	struct backend *backend, struct binder *query, int64_t *ret_id, struct error *err)
 {
 	bool has_row = false;
 
@@ -88,7 +89,8 @@ static bool get_id(struct backend *backend, struct binder *query, int64_t *ret_i
 	return true;
 }
 
-bool sqlite_destination_id(struct backend *backend, const char *name, int64_t *ret_id, struct error *err)
+bool sqlite_destination_id(
+	struct backend *backend, const char *name, int64_t *ret_id, struct error *err)
 {
 	struct binder put;
 	int64_t id;
@@ -110,8 +112,8 @@ bool sqlite_destination_id(struct backend *backend, const char *name, int64_t *r
 	return true;
 }
 
-bool sqlite_event_find(struct backend *backend, const char *source, const char *event_id, int64_t *ret_id,
-	struct error *err)
+bool sqlite_event_find(struct backend *backend, const char *source, const char *event_id,
+	int64_t *ret_id, struct error *err)
 {
 	struct binder put;
 
@@ -277,8 +279,8 @@ bool sqlite_customer_save(struct backend *backend, struct customer *customer, st
 	return true;
 }
 
-bool sqlite_record_add(
-	struct backend *backend, int64_t customer_id, const struct record *record, struct error *err)
+bool sqlite_record_add(struct backend *backend, int64_t customer_id, const struct record *record,
+	struct error *err)
 {
 	struct binder put;
 
@@ -293,8 +295,8 @@ bool sqlite_record_add(
 	return finish(backend, &put, err);
 }
 
-bool sqlite_record_drop(
-	struct backend *backend, int64_t customer_id, const struct record *record, struct error *err)
+bool sqlite_record_drop(struct backend *backend, int64_t customer_id, const struct record *record,
+	struct error *err)
 {
 	struct binder put;
 
@@ -317,8 +319,8 @@ static bool mark_links(struct backend *backend, int64_t customer_id, struct erro
 	return finish(backend, &put, err);
 }
 
-bool sqlite_link_add(struct backend *backend, int64_t from_id, int64_t to_id, const struct link *link,
-	struct error *err)
+bool sqlite_link_add(struct backend *backend, int64_t from_id, int64_t to_id,
+	const struct link *link, struct error *err)
 {
 	struct binder put;
 
@@ -334,8 +336,8 @@ bool sqlite_link_add(struct backend *backend, int64_t from_id, int64_t to_id, co
 
 /* ---- contacts ---- */
 
-bool sqlite_contact_load(struct backend *backend, struct stored_contact *contact, struct arena *arena,
-	struct error *err)
+bool sqlite_contact_load(struct backend *backend, struct stored_contact *contact,
+	struct arena *arena, struct error *err)
 {
 	struct binder put;
 	bool has_row;
@@ -467,7 +469,8 @@ bool sqlite_job_unpark(
 	if (!finish(backend, &put, err))
 		return false;
 	*ret_count = sqlite3_changes(backend->db);
-	if (!start(backend, event_id == 0 ? SQL_UNPARK_ALL_DELETE : SQL_UNPARK_ONE_DELETE, &put, err))
+	if (!start(backend, event_id == 0 ? SQL_UNPARK_ALL_DELETE : SQL_UNPARK_ONE_DELETE, &put,
+		    err))
 		return false;
 	if (event_id != 0)
 		put_integer(&put, event_id);

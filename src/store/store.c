@@ -1,13 +1,13 @@
 /*
  * The writer: a queue, one thread, one transaction a round.
  *
- * A round takes everything that waits (up to BATCH_MAX), executes it in one transaction, commits, and
- * then tells each requester. While the disk syncs, the next round gathers: under load the rounds grow
- * by themselves, without load a request is alone in its round and waits for nothing.
+ * A round takes everything that waits (up to BATCH_MAX), executes it in one transaction, commits,
+ * and then tells each requester. While the disk syncs, the next round gathers: under load the
+ * rounds grow by themselves, without load a request is alone in its round and waits for nothing.
  *
- * A round that fails as a whole is run again one request at a time, so that one request that cannot be
- * stored (whatever the reason) does not fail its neighbours; when the disk itself refuses, the first
- * few failures end the round.
+ * A round that fails as a whole is run again one request at a time, so that one request that cannot
+ * be stored (whatever the reason) does not fail its neighbours; when the disk itself refuses, the
+ * first few failures end the round.
  *
  * What must stay true: `done` is called once for every request, and with success only after commit
  * returned true. A finish is never given up: it stays at the head of the queue until it is in.
@@ -101,10 +101,11 @@ int64_t writing_destination(struct writing *writing, const char *name, struct er
 	}
 	if (!writing->ops->destination_id(writing->backend, name, &id, err))
 		return 0;
-	/* Remembered even if this transaction is rolled back: then forget_destinations is called. */
+	/* Remembered even if this transaction is rolled back: then forget_destinations is called.
+	 */
 	const size_t at = writing->destination_count++;
-	(void)snprintf(writing->destinations[at].name, sizeof(writing->destinations[at].name), "%s",
-		name);
+	(void)snprintf(
+		writing->destinations[at].name, sizeof(writing->destinations[at].name), "%s", name);
 	writing->destinations[at].id = id;
 	writing->destinations[at].has_new_work = false;
 	return id;
@@ -211,8 +212,8 @@ static void tell_accept(struct accept *accept, bool is_good, const struct error 
 	accept->done(accept);
 }
 
-static void tell_command(struct store *store, struct command *command, bool is_good,
-	const struct error *err)
+static void tell_command(
+	struct store *store, struct command *command, bool is_good, const struct error *err)
 {
 	(void)pthread_mutex_lock(&store->lock);
 	command->is_good = is_good;
@@ -234,7 +235,8 @@ static void keep_finish(struct store *store, struct finish *finish)
 	(void)pthread_mutex_unlock(&store->lock);
 }
 
-static void tell_all(struct store *store, struct round *round, bool is_good, const struct error *err)
+static void tell_all(
+	struct store *store, struct round *round, bool is_good, const struct error *err)
 {
 	struct finish *kept = NULL;
 
@@ -264,8 +266,8 @@ static void tell_all(struct store *store, struct round *round, bool is_good, con
 
 static bool has_several(const struct round *round)
 {
-	const size_t count = (round->finishes != NULL) + (round->accepts != NULL) +
-		(round->commands != NULL);
+	const size_t count =
+		(round->finishes != NULL) + (round->accepts != NULL) + (round->commands != NULL);
 
 	return count > 1 || (round->finishes != NULL && round->finishes->next != NULL) ||
 		(round->accepts != NULL && round->accepts->next != NULL) ||
@@ -338,7 +340,8 @@ static bool take_round(struct store *store, struct round *ret_round)
 {
 	size_t count = 0;
 
-	*ret_round = (struct round){.finishes = store->finishes, .accepts = store->accepts,
+	*ret_round = (struct round){.finishes = store->finishes,
+		.accepts = store->accepts,
 		.commands = store->commands};
 	store->commands = NULL;
 	store->commands_end = &store->commands;
@@ -383,7 +386,8 @@ static int64_t cutoff(int64_t now_ms, int64_t keep_ms)
 	return keep_ms >= now_ms ? INT64_MIN : now_ms - keep_ms;
 }
 
-/* Forgets what is older than it is to be kept, a little at a time; true when there is more to do. */
+/* Forgets what is older than it is to be kept, a little at a time; true when there is more to do.
+ */
 static bool purge_some(struct store *store)
 {
 	const struct totals before = store->writing.totals;
@@ -439,7 +443,8 @@ static struct timespec deadline_in(int64_t span_ms)
 	return at;
 }
 
-/* Waits for work; false when the store stops and nothing is left that can be done. Holds the lock. */
+/* Waits for work; false when the store stops and nothing is left that can be done. Holds the lock.
+ */
 static bool wait_for_round(struct store *store, struct round *ret_round)
 {
 	bool was_idle = false;
@@ -479,7 +484,8 @@ static void *write_rounds(void *argument)
 		run_round(store, &round);
 		store->writing.ops->tidy(store->writing.backend, false);
 		(void)pthread_mutex_lock(&store->lock);
-		/* At the end one try must do: what can't be written then is done again after a restart. */
+		/* At the end one try must do: what can't be written then is done again after a
+		 * restart. */
 		if (was_stopping && store->is_failing)
 			break;
 	}

@@ -14,7 +14,8 @@ struct writing {
 	const struct store_backend *ops;
 	struct backend *backend;
 	const struct clock *clock;
-	struct totals totals; /* of the open transaction; goes back to what was committed on failure */
+	struct totals
+		totals; /* of the open transaction; goes back to what was committed on failure */
 	struct {
 		char name[80];
 		int64_t id;

@@ -68,9 +68,9 @@ static int tear_down(void **state)
 	return 0;
 }
 
-#define GOOD(call) \
-	do { \
-		if (!(call)) \
+#define GOOD(call)                                                  \
+	do {                                                        \
+		if (!(call))                                        \
 			fail_msg("%s: %s", #call, bench->err.text); \
 	} while (0)
 
@@ -334,8 +334,7 @@ static void waiting_work_is_scanned_in_the_order_of_arrival(void **state)
 static void a_job_is_removed_once_and_parked_with_a_way_back(void **state)
 {
 	struct bench *bench = *state;
-	const struct parking parking = {
-		.parked_at_ms = 9, .reason = "400 no", .request_id = "r1"};
+	const struct parking parking = {.parked_at_ms = 9, .reason = "400 no", .request_id = "r1"};
 	struct event_row row;
 	bool is_found;
 	int64_t count;
@@ -397,14 +396,11 @@ static void purging_spares_what_waits_and_what_is_parked(void **state)
 			GOOD(bench->ops->job_park(
 				bench->writer, &waiting, &parking, &is_found, &bench->err));
 	}
-	const struct attempt attempt = {.event_id = 1,
-		.call = "c",
-		.verdict = "v",
-		.request_id = "",
-		.reason = ""};
+	const struct attempt attempt = {
+		.event_id = 1, .call = "c", .verdict = "v", .request_id = "", .reason = ""};
 	GOOD(bench->ops->attempt_add(bench->writer, &attempt, &bench->err));
-	GOOD(bench->ops->purge(bench->writer, 2004, INT64_MIN, &cursor, 10, &purged, &totals,
-		&bench->err));
+	GOOD(bench->ops->purge(
+		bench->writer, 2004, INT64_MIN, &cursor, 10, &purged, &totals, &bench->err));
 	commit(bench);
 	assert_int_equal(purged, 1); /* e1; e4 is too young */
 	assert_int_equal(totals.parked, 1);
@@ -491,14 +487,16 @@ static void a_listing_is_newest_first_and_filtered(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		{"an_event_is_found_by_source_and_id", an_event_is_found_by_source_and_id, NULL, NULL, NULL},
-		{"a_rolled_back_transaction_leaves_nothing", a_rolled_back_transaction_leaves_nothing, NULL,
+		{"an_event_is_found_by_source_and_id", an_event_is_found_by_source_and_id, NULL,
 			NULL, NULL},
+		{"a_rolled_back_transaction_leaves_nothing",
+			a_rolled_back_transaction_leaves_nothing, NULL, NULL, NULL},
 		{"totals_are_what_was_committed", totals_are_what_was_committed, NULL, NULL, NULL},
 		{"a_customers_records_come_in_the_order_of_events",
 			a_customers_records_come_in_the_order_of_events, NULL, NULL, NULL},
 		{"a_contact_keeps_what_it_wants_apart_from_what_it_was_sent",
-			a_contact_keeps_what_it_wants_apart_from_what_it_was_sent, NULL, NULL, NULL},
+			a_contact_keeps_what_it_wants_apart_from_what_it_was_sent, NULL, NULL,
+			NULL},
 		{"a_lane_comes_in_the_order_of_the_billing_system",
 			a_lane_comes_in_the_order_of_the_billing_system, NULL, NULL, NULL},
 		{"waiting_work_is_scanned_in_the_order_of_arrival",
@@ -507,10 +505,11 @@ int main(void)
 			a_job_is_removed_once_and_parked_with_a_way_back, NULL, NULL, NULL},
 		{"purging_spares_what_waits_and_what_is_parked",
 			purging_spares_what_waits_and_what_is_parked, NULL, NULL, NULL},
-		{"a_reader_sees_what_is_committed", a_reader_sees_what_is_committed, NULL, NULL, NULL},
+		{"a_reader_sees_what_is_committed", a_reader_sees_what_is_committed, NULL, NULL,
+			NULL},
 		{"a_second_writer_is_refused", a_second_writer_is_refused, NULL, NULL, NULL},
-		{"a_listing_is_newest_first_and_filtered", a_listing_is_newest_first_and_filtered, NULL,
-			NULL, NULL},
+		{"a_listing_is_newest_first_and_filtered", a_listing_is_newest_first_and_filtered,
+			NULL, NULL, NULL},
 	};
 	const size_t count = sizeof(tests) / sizeof(*tests);
 	int failed = 0;

@@ -55,7 +55,8 @@ def test_check_reports_file_and_line(t):
 
 
 def test_check_reports_all_at_once(t):
-    path, said = problems(t, "[server]\nlistn = x\nbody_max = y\n[log]\nlevel = z\n[nowhere]\na = b\n")
+    path, said = problems(t, "[server]\nlistn = x\nbody_max = y\n[log]\nlevel = z\n[nowhere]\na = b\n"
+                       "[revenuecat]\n")
     for line in (2, 3, 5, 6):
         check(f"{path}:{line}:" in said, f"no line {line} in:\n{said}")
     check("authorization" in said, f"the missing secret isn't told:\n{said}")
@@ -63,9 +64,11 @@ def test_check_reports_all_at_once(t):
 
 
 def test_missing_secret(t):
-    for text in ("", "[revenuecat]\n", "[revenuecat]\nauthorization =\n"):
+    for text in ("[revenuecat]\n", "[revenuecat]\nauthorization =\n"):
         said = problems(t, text)[1]
         check("authorization" in said, said)
+    said = problems(t, "")[1]
+    check("[revenuecat]" in said, f"no source at all:\n{said}")
     said = problems(t, base(sandbox="test"))[1]
     check("test" in said, f"a workspace that isn't there:\n{said}")
 

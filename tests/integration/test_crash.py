@@ -129,7 +129,7 @@ def test_killed_while_intercom_is_slow(t):
 
 def test_killed_while_starting(t):
     """Recovery itself may be interrupted."""
-    t.expect_log("level=warn")
+    t.expect_log("level=warn", "level=error")
     standin = t.standin()
     standin.options(down="refuse")
     daemon = t.daemon(standin)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The documents say what the program does: manual pages, units, README against the files they are of.
+"""The documents say what the program does: manual pages, units, README, against what they are about.
 
 Nothing here knows an option, a command or a path by name: keys and defaults are read from
 config/subrelay.ini, commands from `subrelay --help`, what is installed from `make install`.
@@ -79,8 +79,8 @@ def commands():
 
 
 def manual_commands():
-    """Name -> source of its entry in subrelay.8: '.It Cm NAME …' below '.Sh COMMANDS'. What stands before
-    the list is said of each."""
+    """Name -> source of its entry in subrelay.8: '.It Cm NAME …' below '.Sh COMMANDS'. What stands
+    before the list is said of each."""
     section = read(MAN_8).split("\n.Sh COMMANDS\n")[1].split("\n.Sh ")[0]
     common, *parts = re.split(r"^\.It Cm (\w+)(.*)$", section, flags=re.MULTILINE)
     return {parts[i]: common + parts[i + 1] + parts[i + 2] for i in range(0, len(parts), 3)}
@@ -190,8 +190,8 @@ def install_leaves_a_configuration_alone():
 
 @test
 def credentials_of_the_unit_are_secrets_of_the_configuration():
-    """LoadCredential=revenuecat_authorization:… is there for [revenuecat] authorization_file; each has
-    a fallback, so that the service starts without the file."""
+    """LoadCredential=NAME:…/NAME, each known to the manual, and each with a fallback, so that the
+    service starts without the file."""
     unit = read("systemd/subrelay.service")
     loaded = re.findall(r"^LoadCredential=(\w+):(\S+)$", unit, re.MULTILINE)
     fallbacks = re.findall(r"^SetCredential=(\w+):", unit, re.MULTILINE)
@@ -219,10 +219,14 @@ def links_of_the_readme_lead_somewhere():
 
 @test
 def commands_of_the_readme_exist():
-    known = commands()
-    used = set(re.findall(r"`(?:sudo )?subrelay ([a-z]+)", read("README.md")))
-    used |= set(re.findall(r"^(?:sudo )?(?:build/)?subrelay ([a-z]+)", read("README.md"), re.MULTILINE))
-    assert used <= set(known), f"README.md uses {sorted(used - set(known))}"
+    """`subrelay COMMAND` in the text, and lines of the examples that begin with it."""
+    text = read("README.md")
+    used = set(re.findall(r"`(?:build/|sudo )?subrelay ([a-z]+)", text))
+    for example in re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        used |= set(re.findall(r"^(?:\$ )?(?:sudo )?(?:build/)?subrelay ([a-z]+)",
+                               example, re.MULTILINE))
+    assert used, "README.md uses no command"
+    assert used <= set(commands()), f"README.md uses {sorted(used - set(commands()))}"
 
 
 def main():

@@ -1,6 +1,6 @@
 /*
- * The relay from webhook to Intercom in one thread: what is sent, in which order, at what cost, and what
- * becomes of it when Intercom says no. Hours pass in milliseconds.
+ * The relay from webhook to Intercom in one thread: what is sent, in which order, at what cost, and
+ * what becomes of it when Intercom says no. Hours pass in milliseconds.
  */
 
 #include "support/rig.h"
@@ -21,7 +21,8 @@
 #define FAST "retry_base = 1s\nretry_cap = 1m\n"
 
 /* A purchase or another notice of one monthly subscription of `customer`. */
-static void post(struct rig *rig, const char *customer, const char *id, const char *type, int64_t at_s)
+static void post(
+	struct rig *rig, const char *customer, const char *id, const char *type, int64_t at_s)
 {
 	const unsigned status = rig_post_event(rig,
 		"'id':'%s','type':'%s','event_timestamp_ms':%lld000,'app_user_id':'%s',"
@@ -94,14 +95,16 @@ static void a_new_customer_costs_two_calls(void **state)
 	post(rig, "u1", "e1", "INITIAL_PURCHASE", 1699990001);
 	rig_drain(rig, HOUR_MS);
 	assert_int_equal(rig->calls, 2);
-	assert_string_equal(standin_attribute(rig->standin, "u1", "subscription_status"), "\"active\"");
+	assert_string_equal(
+		standin_attribute(rig->standin, "u1", "subscription_status"), "\"active\"");
 	assert_string_equal(standin_attribute(rig->standin, "u1", "expires_at"), "1702582000");
 	standin_event_at(rig->standin, 0, &event);
 	assert_string_equal(event.name, "rc_initial_purchase_event");
 	assert_string_equal(event.external_id, "u1");
 	assert_int_equal(event.created_at, 1699990000);
 	assert_string_equal(event.metadata,
-		"{\"product_identifier\":\"monthly\",\"entitlement\":\"pro\",\"store\":\"APP_STORE\","
+		"{\"product_identifier\":\"monthly\",\"entitlement\":\"pro\",\"store\":\"APP_"
+		"STORE\","
 		"\"expires_at\":1702582000,\"environment\":\"production\",\"app_id\":\"app1\"}");
 	check_no_violations(rig);
 	rig_destroy(rig);
@@ -169,7 +172,8 @@ static void a_late_event_is_sent_and_turns_nothing_back(void **state)
 	post(rig, "u1", "e1", "CANCELLATION", 1699990100);
 	rig_drain(rig, HOUR_MS);
 	assert_int_equal(rig->calls, 3);
-	assert_string_equal(standin_attribute(rig->standin, "u1", "subscription_status"), "\"expired\"");
+	assert_string_equal(
+		standin_attribute(rig->standin, "u1", "subscription_status"), "\"expired\"");
 	check_event(rig, 1, "rc_cancellation_event", 1699990100);
 	rig_destroy(rig);
 }
@@ -202,7 +206,8 @@ static void an_existing_contact_is_found_by_the_conflict(void **state)
 	post(rig, "u1", "e1", "INITIAL_PURCHASE", 1699990001);
 	rig_drain(rig, HOUR_MS);
 	assert_int_equal(rig->calls, 3);
-	assert_string_equal(standin_attribute(rig->standin, "u1", "subscription_status"), "\"active\"");
+	assert_string_equal(
+		standin_attribute(rig->standin, "u1", "subscription_status"), "\"active\"");
 	post(rig, "u1", "e2", "CANCELLATION", 1699990100);
 	rig_drain(rig, HOUR_MS);
 	assert_int_equal(rig->calls, 5);
@@ -237,12 +242,14 @@ static void a_contact_that_is_gone_is_made_anew_with_everything(void **state)
 	standin_reset(rig->standin);
 	post(rig, "u1", "e2", "PRODUCT_CHANGE", 1699990100);
 	rig_drain(rig, HOUR_MS);
-	assert_string_equal(standin_attribute(rig->standin, "u1", "subscription_status"), "\"active\"");
+	assert_string_equal(
+		standin_attribute(rig->standin, "u1", "subscription_status"), "\"active\"");
 	assert_int_equal(standin_event_count(rig->standin), 1);
 
 	contact(rig, "{'external_id':'other'}", id);
 	char merged[128];
-	(void)snprintf(merged, sizeof(merged), "{'external_id':'u1','state':'merged','merged_into':'%s'}", id);
+	(void)snprintf(merged, sizeof(merged),
+		"{'external_id':'u1','state':'merged','merged_into':'%s'}", id);
 	contact(rig, merged, NULL);
 	post(rig, "u1", "e3", "CANCELLATION", 1699990200);
 	rig_drain(rig, HOUR_MS);
@@ -259,7 +266,8 @@ static void a_missing_attribute_is_created(void **state)
 	post(rig, "u1", "e1", "INITIAL_PURCHASE", 1699990001);
 	rig_drain(rig, HOUR_MS);
 	assert_int_equal(calls_of(rig, STANDIN_CREATE_ATTRIBUTE), 4);
-	assert_string_equal(standin_attribute(rig->standin, "u1", "subscription_status"), "\"active\"");
+	assert_string_equal(
+		standin_attribute(rig->standin, "u1", "subscription_status"), "\"active\"");
 	assert_int_equal(rig_totals(rig).delivered, 1);
 	rig_destroy(rig);
 }
@@ -271,8 +279,9 @@ static void a_refused_event_is_parked_and_can_be_tried_again(void **state)
 	int64_t count;
 
 	(void)state;
-	rule(rig, "{'method':'POST','path':'/events','times':1,'status':422,"
-		  "'code':'parameter_invalid','message':'no'}");
+	rule(rig,
+		"{'method':'POST','path':'/events','times':1,'status':422,"
+		"'code':'parameter_invalid','message':'no'}");
 	post(rig, "u1", "e1", "INITIAL_PURCHASE", 1699990001);
 	post(rig, "u1", "e2", "CANCELLATION", 1699990100);
 	rig_drain(rig, HOUR_MS);
@@ -294,7 +303,9 @@ static void a_refused_update_parks_what_asked_for_it_alone(void **state)
 	(void)state;
 	post(rig, "u1", "e1", "INITIAL_PURCHASE", 1699990001);
 	rig_drain(rig, HOUR_MS);
-	rule(rig, "{'method':'PUT','times':0,'status':400,'code':'parameter_invalid','message':'no'}");
+	rule(rig,
+		"{'method':'PUT','times':0,'status':400,'code':'parameter_invalid','message':'no'"
+		"}");
 	post(rig, "u1", "e2", "CANCELLATION", 1699990100);
 	post(rig, "u1", "e3", "PRODUCT_CHANGE", 1699990200);
 	rig_drain(rig, HOUR_MS);
@@ -308,7 +319,8 @@ static void a_refused_token_holds_everything_and_parks_nothing(void **state)
 	struct rig *rig = rig_create(FAST, NULL);
 
 	(void)state;
-	rule(rig, "{'times':0,'status':401,'code':'unauthorized','message':'Access Token Invalid'}");
+	rule(rig,
+		"{'times':0,'status':401,'code':'unauthorized','message':'Access Token Invalid'}");
 	for (int i = 0; i < 50; i++) {
 		char id[16];
 
@@ -385,8 +397,8 @@ static void one_contacts_trouble_ages_out_alone(void **state)
 
 static void the_allowance_is_used_and_not_exceeded(void **state)
 {
-	struct rig *rig = rig_create(
-		NULL, &(struct standin_options){.limit = 166, .reset_offset_ms = 2000});
+	struct rig *rig =
+		rig_create(NULL, &(struct standin_options){.limit = 166, .reset_offset_ms = 2000});
 	struct standin_totals totals;
 
 	(void)state;
@@ -500,6 +512,7 @@ int main(void)
 	};
 
 	log_configure(LOG_ERROR_LEVEL, LOG_LOGFMT);
-	if (getenv("ONLY")) cmocka_set_test_filter(getenv("ONLY"));
+	if (getenv("ONLY"))
+		cmocka_set_test_filter(getenv("ONLY"));
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

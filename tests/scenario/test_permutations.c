@@ -1,8 +1,8 @@
 /*
  * Every order of arrival of a scenario's events ends in the same attributes.
  *
- * Each scenario is a life of one or two customers as webhooks; all permutations of up to six of them
- * are posted to a relay of their own making (one customer name a permutation), and the wanted
+ * Each scenario is a life of one or two customers as webhooks; all permutations of up to six of
+ * them are posted to a relay of their own making (one customer name a permutation), and the wanted
  * attributes must be those of the order in which they happened.
  */
 
@@ -27,8 +27,10 @@ struct scenario {
 };
 
 #define TIMES(p, e) "'purchased_at_ms':17000" #p "000000,'expiration_at_ms':17000" #e "000000,"
-#define COMMON "'store':'APP_STORE','product_id':'monthly','entitlement_ids':['pro'],'environment':'PRODUCTION',"
-#define EVENT(id, at, type, more) \
+#define COMMON                                                                                 \
+	"'store':'APP_STORE','product_id':'monthly','entitlement_ids':['pro'],'environment':'" \
+	"PRODUCTION',"
+#define EVENT(id, at, type, more)                                                          \
 	"'id':'" id "%s','event_timestamp_ms':17000" #at ",'type':'" type "'," COMMON more \
 	"'app_user_id':'a%s','original_transaction_id':'T1'"
 #define NORMAL "'period_type':'NORMAL',"
@@ -39,9 +41,11 @@ static const struct scenario SCENARIOS[] = {
 		{"{\"latest_store\":\"APP_STORE\",\"latest_entitlement\":\"pro\","
 		 "\"expires_at\":1700040000,\"subscription_status\":\"expired\"}"},
 		{EVENT("1", 10000000, "INITIAL_PURCHASE", TRIAL TIMES(10, 20)),
-			EVENT("2", 20000000, "RENEWAL", NORMAL TIMES(20, 30) "'is_trial_conversion':true,"),
+			EVENT("2", 20000000, "RENEWAL",
+				NORMAL TIMES(20, 30) "'is_trial_conversion':true,"),
 			EVENT("3", 30000000, "BILLING_ISSUE",
-				NORMAL TIMES(20, 30) "'grace_period_expiration_at_ms':1700035000000,"),
+				NORMAL TIMES(
+					20, 30) "'grace_period_expiration_at_ms':1700035000000,"),
 			EVENT("4", 30000011, "CANCELLATION",
 				NORMAL TIMES(20, 30) "'cancel_reason':'BILLING_ERROR',"),
 			EVENT("5", 31000000, "RENEWAL", NORMAL TIMES(30, 40)),
@@ -54,7 +58,8 @@ static const struct scenario SCENARIOS[] = {
 			EVENT("2", 30000000, "CANCELLATION",
 				NORMAL TIMES(20, 30) "'cancel_reason':'BILLING_ERROR',"),
 			EVENT("3", 30000000, "BILLING_ISSUE",
-				NORMAL TIMES(20, 30) "'grace_period_expiration_at_ms':1700035000000,"),
+				NORMAL TIMES(
+					20, 30) "'grace_period_expiration_at_ms':1700035000000,"),
 			EVENT("4", 30000005, "CANCELLATION",
 				NORMAL TIMES(20, 30) "'cancel_reason':'BILLING_ERROR',")}},
 	{"cancelled, uncancelled, cancelled again",
@@ -72,11 +77,13 @@ static const struct scenario SCENARIOS[] = {
 		 "\"expires_at\":1700030000,\"subscription_status\":\"active\"}"},
 		{EVENT("1", 20000000, "INITIAL_PURCHASE", NORMAL TIMES(20, 30)),
 			EVENT("2", 21000000, "CANCELLATION",
-				NORMAL TIMES(20, 30) "'cancel_reason':'CUSTOMER_SUPPORT','price':-9.99,"),
+				NORMAL TIMES(20,
+					30) "'cancel_reason':'CUSTOMER_SUPPORT','price':-9.99,"),
 			EVENT("3", 22000000, "REFUND_REVERSED", NORMAL TIMES(20, 30)),
 			EVENT("4", 23000000, "PRODUCT_CHANGE", NORMAL TIMES(20, 30)),
 			EVENT("5", 19000000, "NON_RENEWING_PURCHASE",
-				NORMAL "'purchased_at_ms':1700019000000,'expiration_at_ms':null,")}},
+				NORMAL
+				"'purchased_at_ms':1700019000000,'expiration_at_ms':null,")}},
 	{"what the source had goes to the destination, and stays there",
 		{"{\"latest_store\":null,\"latest_entitlement\":null,\"expires_at\":null,"
 		 "\"subscription_status\":null}",
@@ -85,11 +92,14 @@ static const struct scenario SCENARIOS[] = {
 		{EVENT("1", 20000000, "INITIAL_PURCHASE", NORMAL TIMES(20, 30)),
 			EVENT("2", 21000000, "CANCELLATION",
 				NORMAL TIMES(20, 30) "'cancel_reason':'UNSUBSCRIBE',"),
-			"'id':'3%s','event_timestamp_ms':1700025000000,'type':'TRANSFER','store':'APP_STORE',"
+			"'id':'3%s','event_timestamp_ms':1700025000000,'type':'TRANSFER','store':'"
+			"APP_STORE',"
 			"'transferred_from':['a%s'],'transferred_to':['b%s']",
-			"'id':'4%s','event_timestamp_ms':1700030000000,'type':'RENEWAL'," COMMON NORMAL TIMES(
-				30, 40) "'app_user_id':'b%s','original_transaction_id':'T1'",
-			"'id':'5%s','event_timestamp_ms':1700031000000,'type':'CANCELLATION'," COMMON NORMAL TIMES(
+			"'id':'4%s','event_timestamp_ms':1700030000000,'type':'RENEWAL'," COMMON
+				NORMAL TIMES(30,
+					40) "'app_user_id':'b%s','original_transaction_id':'T1'",
+			"'id':'5%s','event_timestamp_ms':1700031000000,'type':'CANCELLATION'"
+			"," COMMON NORMAL TIMES(
 				30, 40) "'cancel_reason':'UNSUBSCRIBE',"
 					"'app_user_id':'b%s','original_transaction_id':'T1'"}},
 	{"there and back again",
@@ -97,12 +107,15 @@ static const struct scenario SCENARIOS[] = {
 		 "\"expires_at\":1700030000,\"subscription_status\":\"cancelled\"}",
 			NULL},
 		{EVENT("1", 20000000, "INITIAL_PURCHASE", NORMAL TIMES(20, 30)),
-			"'id':'2%s','event_timestamp_ms':1700021000000,'type':'TRANSFER','store':'APP_STORE',"
+			"'id':'2%s','event_timestamp_ms':1700021000000,'type':'TRANSFER','store':'"
+			"APP_STORE',"
 			"'transferred_from':['a%s'],'transferred_to':['b%s']",
-			"'id':'3%s','event_timestamp_ms':1700022000000,'type':'CANCELLATION'," COMMON NORMAL TIMES(
+			"'id':'3%s','event_timestamp_ms':1700022000000,'type':'CANCELLATION'"
+			"," COMMON NORMAL TIMES(
 				20, 30) "'cancel_reason':'UNSUBSCRIBE',"
 					"'app_user_id':'b%s','original_transaction_id':'T1'",
-			"'id':'4%s','event_timestamp_ms':1700023000000,'type':'TRANSFER','store':'APP_STORE',"
+			"'id':'4%s','event_timestamp_ms':1700023000000,'type':'TRANSFER','store':'"
+			"APP_STORE',"
 			"'transferred_from':['b%s'],'transferred_to':['a%s']"}},
 	{"of two subscriptions the one with the latest event speaks",
 		{"{\"latest_store\":\"PLAY_STORE\",\"latest_entitlement\":\"gold\","
@@ -120,15 +133,20 @@ static const struct scenario SCENARIOS[] = {
 		{"'id':'1%s','event_timestamp_ms':1700020000000,'type':'NON_RENEWING_PURCHASE',"
 		 "'store':'PROMOTIONAL','period_type':'PROMOTIONAL','entitlement_ids':['pro'],"
 		 "'product_id':'rc_promo_pro_monthly',"
-		 "'environment':'PRODUCTION'," TIMES(20, 50) "'app_user_id':'a%s','original_transaction_id':'P1'",
+		 "'environment':'PRODUCTION'," TIMES(
+			 20, 50) "'app_user_id':'a%s','original_transaction_id':'P1'",
 			"'id':'2%s','event_timestamp_ms':1700021000000,'type':'CANCELLATION',"
-			"'store':'PROMOTIONAL','period_type':'PROMOTIONAL','entitlement_ids':['pro'],"
+			"'store':'PROMOTIONAL','period_type':'PROMOTIONAL','entitlement_ids':['pro'"
+			"],"
 			"'cancel_reason':'DEVELOPER_INITIATED',"
-			"'environment':'PRODUCTION'," TIMES(20, 21) "'app_user_id':'a%s','original_transaction_id':'P1'",
+			"'environment':'PRODUCTION'," TIMES(
+				20, 21) "'app_user_id':'a%s','original_transaction_id':'P1'",
 			"'id':'3%s','event_timestamp_ms':1700021000100,'type':'EXPIRATION',"
-			"'store':'PROMOTIONAL','period_type':'PROMOTIONAL','entitlement_ids':['pro'],"
+			"'store':'PROMOTIONAL','period_type':'PROMOTIONAL','entitlement_ids':['pro'"
+			"],"
 			"'expiration_reason':'UNSUBSCRIBE',"
-			"'environment':'PRODUCTION'," TIMES(20, 21) "'app_user_id':'a%s','original_transaction_id':'P1'"}},
+			"'environment':'PRODUCTION'," TIMES(
+				20, 21) "'app_user_id':'a%s','original_transaction_id':'P1'"}},
 };
 
 static void post(struct rig *rig, const char *format, const char *suffix)
@@ -169,8 +187,8 @@ static void check(struct rig *rig, const struct scenario *scenario, const char *
 }
 
 /* Heap's algorithm would do as well; this one keeps the order of events first. */
-static void permute(struct rig *rig, const struct scenario *scenario, size_t *order, size_t done,
-	size_t count)
+static void permute(
+	struct rig *rig, const struct scenario *scenario, size_t *order, size_t done, size_t count)
 {
 	if (done == count) {
 		char suffix[16] = "-";

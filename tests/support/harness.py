@@ -783,7 +783,7 @@ def _out_of_time(_number, _frame):
 
 def _run_one(name, function):
     """Returns None, the words of the failure, or a Skip."""
-    directory = tempfile.mkdtemp(prefix="subrelay-test-")
+    directory = tempfile.mkdtemp(prefix="subrelay-integration-")
     test = Test(name, directory)
     signal.alarm(int(TEST_SECONDS_MAX * PATIENCE))
     try:

@@ -48,7 +48,8 @@ static void load_conf(struct rig *rig)
 	rig->conf = conf_load(path, environment, &report);
 	for (size_t i = 0; i < report.count; i++)
 		if (!report.problems[i].is_warning)
-			print_message("%s: %s\n", report.problems[i].where, report.problems[i].text);
+			print_message(
+				"%s: %s\n", report.problems[i].where, report.problems[i].text);
 	conf_report_finish(&report);
 	assert_non_null(rig->conf);
 }
@@ -79,11 +80,10 @@ static void start(struct rig *rig)
 	if (rig->store == NULL)
 		fail_msg("%s", err.text);
 	rig->intake = intake_create(rig->store, &rig->clock.clock);
-	rig->dispatcher = dispatcher_create(
-		&(struct dispatcher_options){.conf = rig->conf,
-			.store = rig->store,
-			.clock = &rig->clock.clock,
-			.seed = 1},
+	rig->dispatcher = dispatcher_create(&(struct dispatcher_options){.conf = rig->conf,
+						    .store = rig->store,
+						    .clock = &rig->clock.clock,
+						    .seed = 1},
 		&err);
 	if (rig->dispatcher == NULL)
 		fail_msg("%s", err.text);
@@ -227,7 +227,8 @@ static void ask_standin(struct rig *rig, struct errand *errand)
 	errand->reply.elapsed_ms = rig->answer_ms + answer.delay_ms;
 	if (answer.drop != STANDIN_ANSWER) {
 		errand->reply.wire = WIRE_BROKEN;
-		(void)snprintf(errand->reply.wire_error, sizeof(errand->reply.wire_error), "dropped");
+		(void)snprintf(
+			errand->reply.wire_error, sizeof(errand->reply.wire_error), "dropped");
 	} else {
 		errand->reply.wire = WIRE_ANSWERED;
 		errand->reply.status = answer.status;

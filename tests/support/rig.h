@@ -2,12 +2,12 @@
 #define SUBRELAY_TESTS_SUPPORT_RIG_H
 
 /*
- * The whole relay in one thread, with a clock that a test moves and an Intercom in the same process:
- * intake, store (SQLite in a folder of its own), dispatcher, and the stand-in as the wire.
+ * The whole relay in one thread, with a clock that a test moves and an Intercom in the same
+ * process: intake, store (SQLite in a folder of its own), dispatcher, and the stand-in as the wire.
  *
- * rig_step does what is due now: writes the queue out, refills, sends what may be sent and judges the
- * answers (an answer's delay is spent on the clock). rig_run goes on until nothing can happen before
- * `until`, moving the clock to the next due time by itself: hours pass in milliseconds.
+ * rig_step does what is due now: writes the queue out, refills, sends what may be sent and judges
+ * the answers (an answer's delay is spent on the clock). rig_run goes on until nothing can happen
+ * before `until`, moving the clock to the next due time by itself: hours pass in milliseconds.
  *
  * Failures of the rig itself are assertions of cmocka.
  */
@@ -49,7 +49,8 @@ void rig_restart(struct rig *rig);
 
 /* Posts a body; writes it out at once. Returns the HTTP status. */
 unsigned rig_post(struct rig *rig, const char *body);
-/* {"api_version":"1.0","event":{…}} around a JSON object's members; single quotes stand for double. */
+/* {"api_version":"1.0","event":{…}} around a JSON object's members; single quotes stand for double.
+ */
 unsigned rig_post_event(struct rig *rig, const char *members, ...)
 	__attribute__((format(printf, 2, 3)));
 

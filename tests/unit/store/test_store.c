@@ -91,9 +91,10 @@ static void what_is_ignored_is_kept_with_its_reason(void **state)
 	struct rig *rig = rig_create(NULL, NULL);
 
 	(void)state;
-	assert_int_equal(rig_post_event(rig,
-				 "'id':'e1','type':'SOMETHING_NEW','event_timestamp_ms':1699990001000,"
-				 "'app_user_id':'u1'"),
+	assert_int_equal(
+		rig_post_event(rig,
+			"'id':'e1','type':'SOMETHING_NEW','event_timestamp_ms':1699990001000,"
+			"'app_user_id':'u1'"),
 		200);
 	assert_string_equal(
 		rig->answer, "{\"status\":\"ignored\",\"reason\":\"unknown type SOMETHING_NEW\"}");
