@@ -162,8 +162,13 @@ int64_t lane_event_id(const struct lane_run *run)
 
 static struct contact_key key_of(const struct lane_run *run)
 {
-	return run->contact->is_email ? (struct contact_key){.email = run->contact->identity}
-				      : (struct contact_key){.external_id = run->contact->identity};
+	struct contact_key key = {0};
+
+	if (run->contact->is_email)
+		key.email = run->contact->identity;
+	else
+		key.external_id = run->contact->identity;
+	return key;
 }
 
 /* True with the type when the wanted attributes have one of this name. */

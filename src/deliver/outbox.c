@@ -37,8 +37,8 @@ static void remove_lane(struct outbox *outbox, struct lane *lane)
 
 void outbox_finish(struct outbox *outbox)
 {
-	struct lane *lane;
-	struct lane *next;
+	struct lane *lane = NULL;
+	struct lane *next = NULL;
 
 	/* The heap first: it marks its items as in no heap, and they are parts of the lanes. */
 	heap_finish(&outbox->resting);

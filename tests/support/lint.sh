@@ -4,7 +4,7 @@ set -eu
 flags=$1
 shift
 cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
-	--suppress=missingIncludeSystem --error-exitcode=1 -j "$(nproc)" -Iinclude -Isrc "$@"
+	--suppress=missingIncludeSystem --error-exitcode=1 -j "$(nproc)" -Iinclude -Isrc -DSUBRELAY_VERSION='"lint"' "$@"
 # shellcheck disable=SC2086
 printf '%s\n' "$@" | xargs -P "$(nproc)" -n 1 sh -c 'clang-tidy --quiet "$@" -- '"$flags"' 2>/dev/null' tidy
 echo "lint: no findings in $# files"
