@@ -627,9 +627,9 @@ struct worker_feed dispatcher_feed(struct dispatcher *d)
 
 /* ---- news ---- */
 
-void dispatcher_new_work(void *context, int64_t destination_id, bool is_rewound)
+void dispatcher_new_work(void *dispatcher, int64_t destination_id, bool is_rewound)
 {
-	struct dispatcher *d = context;
+	struct dispatcher *d = dispatcher;
 
 	lock(d);
 	for (struct outbox *outbox = d->outboxes; outbox != NULL; outbox = outbox->following) {

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ATTRIBUTES_MAX (256 * 1024)
+#define ATTRIBUTES_MAX ((size_t)256 * 1024)
 /* Detours (stale id, missing attribute …) for one call before it counts as failed. */
 #define MENDS_MAX 8
 

@@ -28,6 +28,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A record or metadata: a dozen texts of a webhook that fit in memory. */
+#define JSON_MAX ((size_t)64 * 1024)
 /* Intercom cuts or refuses longer strings in metadata and custom attributes. */
 #define TEXT_MAX 255
 /* Purchases hardly ever change hands; a chain this long is a loop of somebody's tests. */
@@ -120,7 +122,7 @@ static const char *encode_fact(
 	struct buf buf;
 	struct json_out out;
 
-	buf_init(&buf, 64 * 1024);
+	buf_init(&buf, JSON_MAX);
 	json_out_init(&out, &buf);
 	json_out_object(&out);
 	json_out_key_integer(&out, "kind", sub->kind);
@@ -415,7 +417,7 @@ static const char *metadata(const struct planner *planner, bool with_nulls)
 	struct buf buf;
 	struct json_out out;
 
-	buf_init(&buf, 64 * 1024);
+	buf_init(&buf, JSON_MAX);
 	json_out_init(&out, &buf);
 	json_out_object(&out);
 	metadata_text(&out, with_nulls, "product_identifier", sub->product, arena);

@@ -22,7 +22,7 @@
 #include <string.h>
 
 /* A wanted set of a contact is a handful of attributes of at most 255 bytes each. */
-#define ATTRIBUTES_MAX (256 * 1024)
+#define ATTRIBUTES_MAX ((size_t)256 * 1024)
 
 /* A contact that this event has something to do with. */
 struct touched {

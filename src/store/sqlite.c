@@ -323,14 +323,14 @@ static bool migrate(struct backend *backend, struct error *err)
 static bool prepare_file(struct backend *backend, const char *path, struct error *err)
 {
 	char *folder = xstrdup(path);
-	char *lock_path = xmalloc(strlen(path) + sizeof("-lock"));
+	const size_t lock_path_size = strlen(path) + sizeof("-lock");
+	char *lock_path = xmalloc(lock_path_size);
 	bool done = false;
 	int fd = -1;
 
 	/* An existing folder, or one that can't be made: opening the file tells. */
 	(void)mkdir(dirname(folder), 0700);
-	(void)strcpy(lock_path, path);
-	(void)strcat(lock_path, "-lock");
+	(void)snprintf(lock_path, lock_path_size, "%s-lock", path);
 
 	backend->lock_fd = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (backend->lock_fd < 0) {
