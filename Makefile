@@ -87,13 +87,16 @@ DEB_CHECK := clang clang-format clang-tidy cppcheck mandoc systemd
 
 deps:
 	$(Q)tests/support/deps.sh $(DEB_BUILD)
+# The line that `make run` prints to try is a curl.
+deps-run:
+	$(Q)tests/support/deps.sh $(DEB_BUILD) curl
 deps-test:
 	$(Q)tests/support/deps.sh $(DEB_BUILD) $(DEB_TEST)
 deps-check:
 	$(Q)tests/support/deps.sh $(DEB_BUILD) $(DEB_TEST) $(DEB_CHECK)
 
 # The rest is a second make, so that pkg-config is asked after the packages are there.
-run: deps
+run: deps-run
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)tests/support/run.sh $(PROGRAM)
 
@@ -140,6 +143,6 @@ install: $(PROGRAM)
 clean:
 	rm -rf build
 
-.PHONY: all deps deps-test deps-check run test tests run-tests bench format format-check lint \
+.PHONY: all deps deps-run deps-test deps-check run test tests run-tests bench format format-check lint \
 	print-flags print-libs install clean
 .DELETE_ON_ERROR:

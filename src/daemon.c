@@ -15,15 +15,20 @@
 #include "http/listener.h"
 #include "http/routes.h"
 #include "intake.h"
+#include "source/source.h"
 #include "store/store.h"
 
+#include <arpa/inet.h>
+#include <errno.h>
 #include <malloc.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -75,6 +80,35 @@ static bool passed_socket(int *ret_fd, struct error *err)
 		*ret_fd = SD_LISTEN_FDS_START;
 #endif
 	(void)err;
+	return true;
+}
+
+/* The configuration could only look at `listen`; a passed socket may be open to the world. */
+static bool check_passed_socket(const struct conf *conf, int fd, struct error *err)
+{
+	struct sockaddr_storage address = {0};
+	socklen_t len = sizeof(address);
+	bool is_loopback = false;
+
+	if (getsockname(fd, (struct sockaddr *)&address, &len) != 0)
+		return error_set(err, "the passed socket: %s", strerror(errno));
+	if (address.ss_family == AF_INET)
+		is_loopback =
+			ntohl(((const struct sockaddr_in *)&address)->sin_addr.s_addr) >> 24 ==
+			IN_LOOPBACKNET;
+	else if (address.ss_family == AF_INET6)
+		is_loopback =
+			IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)&address)->sin6_addr);
+	for (size_t i = 0; i < conf->source_count; i++) {
+		const struct conf_source *source = &conf->sources[i];
+
+		if (!is_loopback && source->source->allows_anyone != NULL &&
+			source->source->allows_anyone(source->options))
+			return error_set(err,
+				"[%s] lets anybody in, and the passed socket isn't on a loopback "
+				"address",
+				source->name);
+	}
 	return true;
 }
 
@@ -213,7 +247,7 @@ static bool start_listening(struct daemon *daemon, struct error *err)
 {
 	int fd;
 
-	if (!passed_socket(&fd, err))
+	if (!passed_socket(&fd, err) || (fd >= 0 && !check_passed_socket(daemon->conf, fd, err)))
 		return false;
 	daemon->intake = intake_create(daemon->store, daemon->clock);
 	daemon->routes = routes_create(daemon->conf, daemon->intake, daemon->store);

@@ -60,6 +60,9 @@ struct source {
 	/* Borrowed from the options struct: URL path; workspace's name ("" when not given). */
 	const char *(*path)(const void *options);
 	const char *(*workspace)(const void *options);
+	/* Whether these options let anybody in: then only loopback may be listened on, also by a
+	 * passed socket. NULL: they never do. */
+	bool (*allows_anyone)(const void *options);
 
 	/* False: answer 401 (err says why, for the log only). */
 	bool (*verify)(const struct conf_source *section, const struct source_request *request,

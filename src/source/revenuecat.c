@@ -39,6 +39,12 @@ static const char *source_workspace(const void *options)
 	return revenuecat->workspace ? revenuecat->workspace : "";
 }
 
+static bool allows_anyone(const void *options)
+{
+	const struct revenuecat_options *revenuecat = options;
+	return revenuecat->allow_unauthenticated;
+}
+
 /* ---- verify ---- */
 
 static bool verify_authorization(const struct revenuecat_options *options,
@@ -374,6 +380,7 @@ const struct source source_revenuecat = {
 	.check = revenuecat_check,
 	.path = source_path,
 	.workspace = source_workspace,
+	.allows_anyone = allows_anyone,
 	.verify = verify,
 	.normalise = normalise,
 	.plan = subscription_plan,

@@ -385,7 +385,7 @@ static void purging_spares_what_waits_and_what_is_parked(void **state)
 	begin(bench);
 	const int64_t a = add_contact(bench, "a");
 	for (int64_t i = 1; i <= 4; i++) {
-		char id[8];
+		char id[16];
 		const struct job waiting = job(i, a, i, 0);
 
 		(void)snprintf(id, sizeof(id), "e%d", (int)i);
@@ -461,7 +461,7 @@ static void a_listing_is_newest_first_and_filtered(void **state)
 	begin(bench);
 	const int64_t a = add_contact(bench, "a");
 	for (int64_t i = 1; i <= 3; i++) {
-		char id[8];
+		char id[16];
 
 		(void)snprintf(id, sizeof(id), "e%d", (int)i);
 		add_event(bench, i, id);

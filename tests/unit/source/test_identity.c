@@ -234,7 +234,7 @@ static void expect_transfer(const char *anonymous, const char *identify, const c
 		"','old'],'transferred_to':['ada']");
 	const struct sub_event *sub = sub_of(event);
 	assert_text(event->ignored, NULL);
-	assert_text(event->customer, NULL);
+	assert_text(event->customer, "ada"); /* whom it is about, for the operator */
 	assert_text(sub->customer, NULL);
 	assert_text(sub->identity, NULL);
 	assert_int_equal(sub->identity_is_email, is_email);

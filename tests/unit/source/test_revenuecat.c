@@ -461,7 +461,7 @@ static void test_transfer(void **state)
 		"null,7,\"b\"],\"transferred_to\":[\"c\"],\"type\":\"TRANSFER\"}}");
 	const struct sub_event *sub = sub_of(event);
 	assert_text(event->ignored, NULL);
-	assert_text(event->customer, NULL);
+	assert_text(event->customer, "c");
 	assert_int_equal(event->rank, 5);
 	assert_int_equal(sub->kind, SUB_TRANSFER);
 	assert_int_equal(sub->transferred_from_count, 3);

@@ -66,7 +66,7 @@ static void one_commit_answers_all_that_waits(void **state)
 
 	(void)state;
 	for (int i = 0; i < 20; i++) {
-		char id[8];
+		char id[16];
 
 		(void)snprintf(id, sizeof(id), "e%d", i < 10 ? i : i - 10);
 		(void)snprintf(bodies[i], sizeof(bodies[i]), PURCHASE, id, id);
