@@ -22,6 +22,7 @@
 #include "source/source.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct clock;
@@ -61,6 +62,8 @@ void intake_destroy(struct intake *intake);
 void intake_receive(struct intake *intake, const struct intake_request *request);
 /* From now on every request is answered 503. */
 void intake_stop(struct intake *intake);
+/* Webhooks that the store has and that are not answered yet. */
+size_t intake_in_hand(const struct intake *intake);
 void intake_count(const struct intake *intake, struct intake_counts *ret);
 
 #endif

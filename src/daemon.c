@@ -296,6 +296,11 @@ static void wait_for_answers(const struct daemon *daemon)
 
 	while (listener_active(daemon->listener) > 0 && clock_mono_ms(daemon->clock) < deadline_ms)
 		(void)nanosleep(&pause, NULL);
+	/* From here on none comes in. Those that are in must be answered, however long the disk
+	 * hangs: there is nobody else who could, and the store waits for the disk as well. */
+	intake_stop(daemon->intake);
+	while (intake_in_hand(daemon->intake) > 0)
+		(void)nanosleep(&pause, NULL);
 }
 
 static void stop(struct daemon *daemon)
@@ -304,7 +309,6 @@ static void stop(struct daemon *daemon)
 	if (daemon->listener != NULL) {
 		listener_quiesce(daemon->listener);
 		wait_for_answers(daemon);
-		intake_stop(daemon->intake);
 		listener_destroy(daemon->listener);
 	}
 	control_destroy(daemon->control);

@@ -31,6 +31,7 @@ struct intake {
 	atomic_llong malformed;
 	atomic_llong failed;
 	atomic_llong refusal_logged_mono_ms;
+	atomic_size_t in_hand; /* between the store's queue and their answers */
 };
 
 /* A webhook between the queue and its answer. */
@@ -61,6 +62,11 @@ void intake_destroy(struct intake *intake)
 void intake_stop(struct intake *intake)
 {
 	atomic_store(&intake->is_stopping, true);
+}
+
+size_t intake_in_hand(const struct intake *intake)
+{
+	return atomic_load(&intake->in_hand);
 }
 
 void intake_count(const struct intake *intake, struct intake_counts *ret)
@@ -120,6 +126,7 @@ static void answer_accepted(struct accept *accept)
 		[ACCEPT_IGNORED] = "ignored",
 		[ACCEPT_FAILED] = "failed"};
 	struct arrival *arrival = accept->context;
+	struct intake *intake = arrival->intake;
 	const struct event *event = arrival->event;
 
 	log_debug("webhook", LOG_TEXT("source", event->source), LOG_TEXT("event", event->id),
@@ -137,7 +144,7 @@ static void answer_accepted(struct accept *accept)
 		break;
 	case ACCEPT_FAILED:
 		/* What the disk said is for the log (the store writes it), not for strangers. */
-		atomic_fetch_add(&arrival->intake->failed, 1);
+		atomic_fetch_add(&intake->failed, 1);
 		answer_texts(arrival->answer, arrival->context, 503, "error",
 			"the event could not be stored; send it again", NULL, NULL);
 		break;
@@ -145,6 +152,7 @@ static void answer_accepted(struct accept *accept)
 	event_destroy(arrival->event);
 	conf_unref(arrival->conf);
 	free(arrival);
+	atomic_fetch_sub(&intake->in_hand, 1);
 }
 
 /* ---- the way in ---- */
@@ -208,5 +216,6 @@ void intake_receive(struct intake *intake, const struct intake_request *request)
 		.answer = request->answer,
 		.context = request->context,
 	};
+	atomic_fetch_add(&intake->in_hand, 1);
 	store_accept(intake->store, &arrival->accept);
 }

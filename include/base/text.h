@@ -32,8 +32,8 @@ size_t text_utf8_len(const char *text, size_t len);
 /* True when all of [text, text+len) is well-formed UTF-8 (no surrogates, no overlong forms). */
 bool text_is_utf8(const char *text, size_t len);
 
-/* Hex -> bytes; false unless exactly 2 * len lower- or upper-case digits. */
-bool text_from_hex(const char *hex, size_t hex_len, unsigned char *ret_bytes, size_t len);
+/* What a hexadecimal digit, lower or upper case, stands for; -1 when it is none. */
+int text_hex_digit(char c);
 
 /* A 64-bit hash of a text (FNV-1a). For indexes whose hits are compared in full afterwards. */
 uint64_t text_hash(const char *text, size_t len, uint64_t seed);

@@ -8,8 +8,12 @@
  *   OK ----refused (401, 403, 406, wrong version)------------> REFUSED   probe after 5 s, then 30 s
  *   OK ----several contacts in a row unanswered or 5xx-------> AWAY      probes by backoff
  *   REFUSED, AWAY ----any answer that shows it works again---> OK
- *   REFUSED for one kind of call (403: a missing scope) -----> OK by an answer to that kind alone;
- *                                                              other kinds go on probing, at once
+ *   REFUSED for a kind of call (403: a missing scope) -------> OK by an answer to that kind alone
+ *                                                              (to each, when several are refused);
+ *                                                              other kinds go on probing, at once;
+ *                                                              or when the contact that was refused
+ *                                                              got by without such a call: somebody
+ *                                                              did by hand what it was to do
  *   REFUSED <---> AWAY: the newest trouble names the state, by the same rules; this counts as BEGAN
  *
  * While held nothing is sent but one probe at a time: an ordinary call of a lane. Nothing is parked
@@ -49,7 +53,8 @@ struct hold {
 	int64_t next_probe_mono_ms;
 	bool probing;
 	unsigned probes;
-	int refused_kind; /* HOLD_ANY_KIND, or the kind of call that was refused */
+	uint64_t refused_kinds;                /* a bit each; 0: refused whatever the kind */
+	int64_t refused_lane;                  /* the last one */
 	int64_t failed_lanes[HOLD_AWAY_LANES]; /* contact ids, different ones */
 	unsigned failed_lane_count;
 	int64_t retry_base_ms;
@@ -70,10 +75,12 @@ void hold_started(struct hold *hold);
 void hold_abandoned(struct hold *hold);
 
 /* The answers. Each returns what changed, for the log, and gives the slot of a probe back. */
-/* kind: of the call that worked; any number tells kinds apart. */
+/* kind: of the call that worked; numbers from 0 to 63 tell kinds apart. */
 enum hold_change hold_worked(struct hold *hold, int kind);
-enum hold_change hold_refused(
-	struct hold *hold, int kind, const char *why, int64_t now_mono_ms, int64_t now_wall_ms);
+/* The contact's job is done, after hold_worked: whatever was refused, it isn't needed any more. */
+enum hold_change hold_got_by(struct hold *hold, int64_t lane);
+enum hold_change hold_refused(struct hold *hold, int kind, int64_t lane, const char *why,
+	int64_t now_mono_ms, int64_t now_wall_ms);
 /* lane: the contact whose call failed; unreachable: no connection at all. */
 enum hold_change hold_failed(struct hold *hold, int64_t lane, bool unreachable, const char *why,
 	struct rng *rng, int64_t now_mono_ms, int64_t now_wall_ms);

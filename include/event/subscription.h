@@ -48,6 +48,8 @@ struct sub_fact {
 	enum sub_kind kind;
 	enum sub_period period;
 	const char *store;
+	const char *product;     /* of an initial purchase or renewal */
+	const char *new_product; /* of a product change, where the store says it */
 	const char *entitlement;
 	const char *reason;
 	int64_t purchased_at_ms;
@@ -68,14 +70,9 @@ struct sub_state {
 	const char *spoke_id;
 };
 
-/* The order of events: by time, rank, then id, so that it is total. */
-int sub_fact_compare(const struct sub_fact *a, const struct sub_fact *b);
-
-/* One subscription's facts, sorted by sub_fact_compare. */
-void sub_state_fold(const struct sub_fact *facts, size_t count, struct sub_state *ret_state);
-
-/* A customer's facts of any number of subscriptions, in any order (sorted in place): the state of
- * the one whose event is the most recent. */
+/* A customer's facts of any number of subscriptions, in any order (sorted and marked in place): the
+ * state of the one whose event is the most recent. The end of one that a product change replaced by
+ * another doesn't count. */
 void sub_state_of_customer(struct sub_fact *facts, size_t count, struct sub_state *ret_state);
 
 /* Whether an event of this kind can say anything about a subscription's state. */

@@ -114,6 +114,8 @@ struct plan {
 	size_t event_count;
 	const char *product; /* for `map`; may be NULL */
 	const char *app_id;
+	const char
+		*no_event; /* why no Intercom event came of it; NULL: one did, or `nothing` tells */
 	const char *nothing; /* why, when neither updates nor events came of it */
 };
 

@@ -11,8 +11,8 @@
  *
  *   verify      once per request, before anything is parsed: is it really them, is it fresh?
  *   normalise   once per verified body: their JSON -> struct event
- *   plan        inside the store's transaction: event + what is known of the customer -> what
- * changes
+ *   plan        inside the store's transaction: event and what is known of the customer -> what it
+ *               changes
  */
 
 #include "conf/options.h"
@@ -43,7 +43,7 @@ struct source_request {
 struct source_name {
 	const char *key;
 	const char *fallback;     /* default name; NULL: off unless turned on */
-	const char *name_when_on; /* the name that `on` and a blank value mean */
+	const char *name_when_on; /* the name that `on` means */
 };
 
 struct source {
@@ -81,7 +81,5 @@ struct source {
 
 /* All sources there are; ends with NULL. */
 const struct source *const *source_all(void);
-/* NULL when there is none of that name. */
-const struct source *source_find(const char *name);
 
 #endif

@@ -100,6 +100,7 @@ struct totals {
 	int64_t last_event_id;
 };
 
+/* Ordered by both. */
 struct lane_ref {
 	int64_t event_id;
 	int64_t contact_id;
@@ -194,7 +195,8 @@ struct store_backend {
 	bool (*attempt_add)(
 		struct backend *backend, const struct attempt *attempt, struct error *err);
 	/* Forgets events (and their attempts) that are neither waiting nor parked, received before
-	 * `before_ms`, from *cursor on; moves the cursor; at most `limit` looked at. */
+	 * `before_ms`, from *cursor on; at most `limit` looked at. Moves the cursor behind them, or
+	 * to 0 when it is through. */
 	bool (*purge)(struct backend *backend, int64_t delivered_before_ms,
 		int64_t parked_before_ms, int64_t *cursor, size_t limit, size_t *ret_purged,
 		struct totals *totals, struct error *err);
@@ -203,8 +205,9 @@ struct store_backend {
 	bool (*read_totals)(struct backend *backend, struct totals *ret, struct error *err);
 	bool (*destinations)(struct backend *backend, struct arena *arena, const char ***ret_names,
 		int64_t **ret_ids, size_t *ret_count, struct error *err);
-	/* Waiting work of a destination in order of arrival, after an event. */
-	bool (*lanes_after)(struct backend *backend, int64_t destination_id, int64_t after_event_id,
+	/* Waiting work of a destination in order of arrival, after that of an event and contact (an
+	 * event may have work for many). */
+	bool (*lanes_after)(struct backend *backend, int64_t destination_id, struct lane_ref after,
 		struct lane_ref *ret, size_t max, size_t *ret_count, struct error *err);
 	/* TIME_NONE / 0 when nothing waits. */
 	bool (*oldest_waiting)(struct backend *backend, int64_t destination_id,

@@ -101,19 +101,33 @@ static void write_event(struct json_out *out, const struct plan_event *event)
 	json_out_object_end(out);
 }
 
-/* payload NULL: nothing goes to anybody. */
+/* Why what is null is null; NULL: nothing is. */
+static const char *why_ignored(const struct plan *plan, const struct plan_update *update,
+	const struct plan_event *event, const char *nothing)
+{
+	if (!update && !event)
+		return nothing;
+	if (!update)
+		return "no attribute changes";
+	if (!event)
+		return plan->no_event ? plan->no_event : "no event for this contact";
+	return NULL;
+}
+
+/* payload NULL: nothing goes to anybody, and `nothing` says why. */
 static void write_payload(struct json_out *out, const struct plan *plan,
-	const struct payload *payload, const char *ignored)
+	const struct payload *payload, const char *nothing)
 {
 	const struct plan_update *update = payload ? payload->update : NULL;
 	const struct plan_event *event = payload ? payload->event : NULL;
+	const char *ignored = why_ignored(plan, update, event, nothing);
 
 	json_out_object(out);
 	json_out_key_text(out, "product_identifier", plan->product);
 	json_out_key_text(out, "app_id", plan->app_id);
 	write_update(out, update);
 	write_event(out, event);
-	if (!update && !event)
+	if (ignored)
 		json_out_key_text(out, "ignored", ignored);
 	json_out_object_end(out);
 }

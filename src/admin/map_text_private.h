@@ -21,7 +21,7 @@ struct error;
  *   {"product_identifier":…, "app_id":…,
  *    "user_payload":{"user_id":…, "custom_attributes":{…}} or null,
  *    "event_payload":{"event_name":…, "user_id":…, "created_at":…, "metadata":{…}} or null,
- *    "ignored":"why"}                only when both are null
+ *    "ignored":"why"}                only when either is null
  *
  * shaped as the sample events of RevenueCat's Intercom page; "email" takes the place of "user_id"
  * where the contact is known by that. When several contacts are concerned (a transfer) an array of

@@ -230,7 +230,7 @@ bool text_is_utf8(const char *text, size_t len)
 	return true;
 }
 
-static int hex_digit(char c)
+int text_hex_digit(char c)
 {
 	if (c >= '0' && c <= '9')
 		return c - '0';
@@ -239,19 +239,6 @@ static int hex_digit(char c)
 	if (c >= 'A' && c <= 'F')
 		return c - 'A' + 10;
 	return -1;
-}
-
-bool text_from_hex(const char *hex, size_t hex_len, unsigned char *ret_bytes, size_t len)
-{
-	if (hex_len / 2 != len || hex_len % 2 != 0)
-		return false;
-	for (size_t i = 0; i < hex_len; i++)
-		if (hex_digit(hex[i]) < 0)
-			return false;
-	for (size_t i = 0; i < len; i++)
-		ret_bytes[i] =
-			(unsigned char)(hex_digit(hex[2 * i]) * 16 + hex_digit(hex[2 * i + 1]));
-	return true;
 }
 
 uint64_t text_hash(const char *text, size_t len, uint64_t seed)

@@ -92,7 +92,7 @@ static size_t wanted_lanes(const struct dispatcher *d, const struct outbox *outb
 /* Whether there may be work in the store that isn't in memory yet. */
 static bool has_unscanned(const struct outbox *outbox)
 {
-	return outbox->fresh_has_more || outbox->backlog.after < outbox->backlog.until;
+	return outbox->fresh_has_more || cursor_has_more(&outbox->backlog);
 }
 
 /* Wakes the refill when it is worth its while, not at every answer. */
@@ -119,7 +119,7 @@ static void tell_ready(struct dispatcher *d)
 /* The next stretch to read; false when there is nothing to scan or no room for it. */
 static bool pick_cursor(struct outbox *outbox, struct cursor **ret_cursor)
 {
-	const bool has_backlog = outbox->backlog.after < outbox->backlog.until;
+	const bool has_backlog = cursor_has_more(&outbox->backlog);
 
 	if (outbox->lane_count >= LANES_MAX || (!has_backlog && !outbox->fresh_has_more))
 		return false;
@@ -136,11 +136,11 @@ static void note_scanned(
 {
 	for (size_t i = 0; i < count && refs[i].event_id <= cursor->until; i++) {
 		outbox_found(outbox, refs[i].contact_id);
-		cursor->after = refs[i].event_id;
+		cursor->after = refs[i];
 	}
 	const bool is_exhausted = count < SCAN_BATCH || refs[count - 1].event_id > cursor->until;
 	if (cursor == &outbox->backlog && is_exhausted)
-		cursor->after = cursor->until;
+		cursor->after = cursor_past(cursor->until);
 }
 
 /*
@@ -157,8 +157,8 @@ static bool split_when_behind(struct dispatcher *d, struct outbox *outbox, struc
 		    d->reader, outbox->id, &received_at_ms, &first_id, &last_id, err))
 		return false;
 	lock(d);
-	if (outbox->backlog.after >= outbox->backlog.until &&
-		last_id - outbox->fresh.after > LANES_MAX)
+	if (!cursor_has_more(&outbox->backlog) &&
+		last_id - outbox->fresh.after.event_id > LANES_MAX)
 		outbox_split(outbox, outbox->fresh.after, last_id);
 	unlock(d);
 	return true;
@@ -168,12 +168,13 @@ static bool split_when_behind(struct dispatcher *d, struct outbox *outbox, struc
 static bool scan(struct dispatcher *d, struct outbox *outbox, struct error *err)
 {
 	struct lane_ref refs[SCAN_BATCH];
-	struct cursor *cursor;
+	struct cursor *cursor = NULL;
 	size_t count;
 
 	lock(d);
 	const bool has_work = pick_cursor(outbox, &cursor);
-	const int64_t after = has_work ? cursor->after : 0;
+	const struct lane_ref after = has_work ? cursor->after : (struct lane_ref){0};
+	const unsigned splits = outbox->splits;
 	const bool is_fresh = has_work && cursor == &outbox->fresh;
 	/* Cleared before the read: what is announced during it is read again. */
 	if (is_fresh)
@@ -187,7 +188,7 @@ static bool scan(struct dispatcher *d, struct outbox *outbox, struct error *err)
 	lock(d);
 	if (!done) {
 		outbox->fresh_has_more |= is_fresh;
-	} else if (cursor->after == after) { /* not split or rewound meanwhile */
+	} else if (outbox->splits == splits) { /* else what was read may be stale */
 		note_scanned(outbox, cursor, refs, count);
 		if (is_fresh && count == SCAN_BATCH)
 			outbox->fresh_has_more = true;
@@ -430,9 +431,11 @@ static void log_change(const struct outbox *outbox, enum hold_change change, con
 }
 
 /* Under the lock: what the answer says of the workspace. */
-static enum hold_change judge_workspace(struct dispatcher *d, struct lane *lane, int kind,
-	const struct verdict *verdict, int64_t now_ms)
+static enum hold_change judge_workspace(
+	struct dispatcher *d, struct lane *lane, const struct outcome *outcome, int64_t now_ms)
 {
+	const struct verdict *verdict = &outcome->verdict;
+	const int kind = (int)outcome->kind;
 	struct outbox *outbox = lane->outbox;
 	const struct reply *reply = &lane->errand.reply;
 	enum hold_change change;
@@ -443,13 +446,16 @@ static enum hold_change judge_workspace(struct dispatcher *d, struct lane *lane,
 	case VERDICT_HOLD:
 		/* 403 is a missing scope: other kinds of call may well be allowed. */
 		return hold_refused(&outbox->hold, reply->status == 403 ? kind : HOLD_ANY_KIND,
-			verdict->reason, now_ms, now_wall(d));
+			lane->contact_id, verdict->reason, now_ms, now_wall(d));
 	case VERDICT_RETRY:
 		return hold_failed(&outbox->hold, lane->contact_id, verdict->unreachable,
 			verdict->reason, &d->rng, now_ms, now_wall(d));
 	case VERDICT_PACED: hold_abandoned(&outbox->hold); return HOLD_SAME;
 	default:
 		change = hold_worked(&outbox->hold, kind);
+		if (change == HOLD_SAME &&
+			(outcome->result == LANE_DONE || lane->run->job_finished))
+			change = hold_got_by(&outbox->hold, lane->contact_id);
 		if (change == HOLD_ENDED)
 			outbox_wake_all(outbox);
 		return change;
@@ -590,7 +596,7 @@ static void feed_done(void *context, struct errand *errand)
 	lock(d);
 	const int64_t now_ms = now_mono(d);
 	outbox->in_flight--;
-	outcome.change = judge_workspace(d, lane, (int)outcome.kind, &outcome.verdict, now_ms);
+	outcome.change = judge_workspace(d, lane, &outcome, now_ms);
 	outcome.attempt = lane->attempts + 1;
 	(void)snprintf(why, sizeof(why), "%s", outbox->hold.why);
 	const bool goes_on = move_on(d, lane, &outcome, now_ms, &after);
@@ -637,7 +643,7 @@ void dispatcher_new_work(void *dispatcher, int64_t destination_id, bool is_rewou
 			continue;
 		outbox->fresh_has_more = true;
 		if (is_rewound)
-			outbox_split(outbox, 0, outbox->fresh.after);
+			outbox_split(outbox, cursor_past(0), outbox->fresh.after.event_id);
 	}
 	nudge(d);
 	unlock(d);
@@ -654,13 +660,15 @@ static struct outbox *find_outbox(struct dispatcher *d, const char *name)
 	return outbox;
 }
 
-static struct outbox *add_outbox(struct dispatcher *d, int64_t id, const char *name)
+static struct outbox *add_outbox(
+	struct dispatcher *d, const struct conf *conf, int64_t id, const char *name)
 {
 	struct outbox *outbox = xcalloc(1, sizeof(*outbox));
 
 	outbox_init(outbox, id, name);
-	hold_init(&outbox->hold, d->conf->delivery.retry_base_ms, d->conf->delivery.retry_cap_ms);
-	pace_init(&outbox->pace, d->conf->delivery.rate_limit);
+	outbox->workspace = destination_workspace(conf, name);
+	hold_init(&outbox->hold, conf->delivery.retry_base_ms, conf->delivery.retry_cap_ms);
+	pace_init(&outbox->pace, conf->delivery.rate_limit);
 	outbox->following = d->outboxes;
 	d->outboxes = outbox;
 	return outbox;
@@ -693,9 +701,8 @@ static bool make_outboxes(struct dispatcher *d, struct error *err)
 		if (!d->ops->oldest_waiting(
 			    d->reader, ids[i], &received_at_ms, &first_id, &last_id, err))
 			goto out;
-		struct outbox *outbox = add_outbox(d, ids[i], names[i]);
-		outbox->workspace = destination_workspace(d->conf, names[i]);
-		outbox_split(outbox, 0, last_id);
+		struct outbox *outbox = add_outbox(d, d->conf, ids[i], names[i]);
+		outbox_split(outbox, cursor_past(0), last_id);
 		if (outbox->workspace == NULL && first_id != 0)
 			log_warn("work waits for a workspace that isn't configured",
 				LOG_TEXT("workspace", names[i]));
@@ -706,35 +713,67 @@ out:
 	return done;
 }
 
-void dispatcher_reconfigure(struct dispatcher *d, struct conf *conf)
+/* A workspace that comes, or goes live: its events are accepted from now on. */
+static void add_new_outboxes(struct dispatcher *d, const struct conf *conf)
 {
-	struct conf *before;
 	struct arena arena;
 
 	arena_init(&arena);
+	for (size_t i = 0; i < conf->workspace_count; i++) {
+		const char *name = destination_of(conf, conf->workspaces[i].name, &arena);
+		struct error err = {0};
+		int64_t id;
+
+		lock(d);
+		const bool is_known = find_outbox(d, name) != NULL;
+		unlock(d);
+		if (is_known)
+			continue;
+		if (!store_destination(d->options.store, name, &id, &err)) {
+			log_error("a new workspace is served after the next reload or restart only",
+				LOG_TEXT("workspace", name), LOG_TEXT("error", err.text));
+			continue;
+		}
+		lock(d);
+		(void)add_outbox(d, conf, id, name);
+		unlock(d);
+	}
+	arena_finish(&arena);
+}
+
+/* Under the lock. What the outbox pointed to goes with the old configuration. */
+static void give_workspace(
+	struct outbox *outbox, const struct conf *conf, const struct conf_workspace *workspace)
+{
+	const struct conf_workspace *old = outbox->workspace;
+
+	outbox->workspace = workspace;
+	if (workspace == NULL)
+		return;
+	pace_set_limit(&outbox->pace, conf->delivery.rate_limit);
+	const bool has_new_token =
+		old == NULL || !text_equal(old->access_token.bytes, workspace->access_token.bytes);
+	if (has_new_token || outbox->hold.state != HOLD_OK) {
+		(void)hold_release(&outbox->hold);
+		outbox_wake_all(outbox);
+	}
+}
+
+void dispatcher_reconfigure(struct dispatcher *d, struct conf *conf)
+{
+	struct conf *before;
+
 	lock(d);
 	before = d->conf;
 	d->conf = conf_ref(conf);
-	for (size_t i = 0; i < conf->workspace_count; i++) {
-		const struct conf_workspace *workspace = &conf->workspaces[i];
-		struct outbox *outbox =
-			find_outbox(d, destination_of(conf, workspace->name, &arena));
-
-		if (outbox == NULL || outbox->workspace == NULL)
-			continue; /* only a restart adds one */
-		const struct secret *old = &outbox->workspace->access_token;
-		const bool has_new_token = !text_equal(old->bytes, workspace->access_token.bytes);
-		outbox->workspace = workspace;
-		pace_set_limit(&outbox->pace, conf->delivery.rate_limit);
-		if (has_new_token || outbox->hold.state != HOLD_OK) {
-			(void)hold_release(&outbox->hold);
-			outbox_wake_all(outbox);
-		}
-	}
+	for (struct outbox *outbox = d->outboxes; outbox != NULL; outbox = outbox->following)
+		give_workspace(outbox, conf, destination_workspace(conf, outbox->name));
+	unlock(d);
+	add_new_outboxes(d, conf);
+	lock(d);
 	nudge(d);
 	unlock(d);
 	conf_unref(before);
-	arena_finish(&arena);
 	tell_ready(d);
 }
 
@@ -772,7 +811,7 @@ void dispatcher_status(struct dispatcher *d,
 	for (struct outbox *outbox = d->outboxes; outbox != NULL; outbox = outbox->following) {
 		struct workspace_status status;
 
-		if (outbox->workspace == NULL && outbox->backlog.until == 0)
+		if (outbox->workspace == NULL && outbox->lane_count == 0 && !has_unscanned(outbox))
 			continue; /* history */
 		fill_status(outbox, now_mono(d), &status);
 		each(context, &status);

@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -22,7 +23,6 @@ void hold_init(struct hold *hold, int64_t retry_base_ms, int64_t retry_cap_ms)
 	*hold = (struct hold){
 		.state = HOLD_OK,
 		.since_wall_ms = TIME_NONE,
-		.refused_kind = HOLD_ANY_KIND,
 		.retry_base_ms = retry_base_ms,
 		.retry_cap_ms = retry_cap_ms,
 	};
@@ -56,14 +56,35 @@ static void forget_failures(struct hold *hold)
 	hold->failed_lane_count = 0;
 }
 
+static uint64_t bit_of(int kind)
+{
+	assert(kind >= 0 && kind < 64);
+	return UINT64_C(1) << kind;
+}
+
+/* Refused for some kinds of call, and not for all. */
+static bool is_refused_in_part(const struct hold *hold)
+{
+	return hold->state == HOLD_REFUSED && hold->refused_kinds != 0;
+}
+
 enum hold_change hold_worked(struct hold *hold, int kind)
 {
 	/* A token that may write contacts but no events works for the one and not for the other. */
-	if (hold->state == HOLD_REFUSED && hold->refused_kind != HOLD_ANY_KIND &&
-		hold->refused_kind != kind) {
-		hold_abandoned(hold);
-		return HOLD_SAME;
+	if (is_refused_in_part(hold)) {
+		hold->refused_kinds &= ~bit_of(kind);
+		if (hold->refused_kinds != 0) {
+			hold_abandoned(hold);
+			return HOLD_SAME;
+		}
 	}
+	return hold_release(hold);
+}
+
+enum hold_change hold_got_by(struct hold *hold, int64_t lane)
+{
+	if (!is_refused_in_part(hold) || hold->refused_lane != lane)
+		return HOLD_SAME;
 	return hold_release(hold);
 }
 
@@ -117,13 +138,16 @@ static void set_away_probe(struct hold *hold, struct rng *rng, int64_t now_mono_
 		now_mono_ms + backoff_delay_ms(rng, hold->retry_base_ms, cap_ms, hold->probes + 1);
 }
 
-enum hold_change hold_refused(
-	struct hold *hold, int kind, const char *why, int64_t now_mono_ms, int64_t now_wall_ms)
+enum hold_change hold_refused(struct hold *hold, int kind, int64_t lane, const char *why,
+	int64_t now_mono_ms, int64_t now_wall_ms)
 {
 	enum hold_state before = hold->state;
 	forget_failures(hold); /* it was an answer */
-	hold->refused_kind =
-		before == HOLD_REFUSED && hold->refused_kind != kind ? HOLD_ANY_KIND : kind;
+	if (before != HOLD_REFUSED || kind == HOLD_ANY_KIND)
+		hold->refused_kinds = 0;
+	if (kind != HOLD_ANY_KIND)
+		hold->refused_kinds |= bit_of(kind);
+	hold->refused_lane = lane;
 	if (take_trouble(hold, HOLD_REFUSED, why, now_wall_ms))
 		set_refused_probe(hold, now_mono_ms);
 	return before == HOLD_REFUSED ? HOLD_SAME : HOLD_BEGAN;

@@ -265,6 +265,20 @@ static void take_done(struct lane_run *run, const struct verdict *verdict)
 	}
 }
 
+/*
+ * Nobody knows whether the update was carried out: Intercom has the old values or these. The
+ * contact may be wanted as it was last sent again before the next try, and that would seem to need
+ * no call.
+ */
+static void doubt_what_was_sent(struct lane_run *run, const struct verdict *verdict)
+{
+	if (run->call.kind != CALL_UPDATE_CONTACT || verdict->unreachable ||
+		run->contact->sent[0] == '\0')
+		return;
+	run->contact->sent = "";
+	learn(run);
+}
+
 /* The id is nobody's (any more): whatever was sent to it is gone too. */
 static void forget_id(struct lane_run *run)
 {
@@ -376,7 +390,7 @@ enum lane_result lane_take_verdict(
 {
 	run->job_finished = false;
 	switch (verdict->kind) {
-	case VERDICT_RETRY: return LANE_RETRIES;
+	case VERDICT_RETRY: doubt_what_was_sent(run, verdict); return LANE_RETRIES;
 	case VERDICT_PACED: return LANE_PACED;
 	case VERDICT_HOLD: return LANE_HELD;
 	case VERDICT_DONE: take_done(run, verdict); break;

@@ -17,7 +17,7 @@ void outbox_init(struct outbox *outbox, int64_t id, const char *name)
 	(void)snprintf(outbox->name, sizeof(outbox->name), "%s", name);
 	heap_init(&outbox->resting);
 	outbox->fresh.until = INT64_MAX;
-	outbox->fresh_has_more = true;
+	outbox_split(outbox, cursor_past(0), 0);
 }
 
 static void free_lane(struct lane *lane)
@@ -48,11 +48,23 @@ void outbox_finish(struct outbox *outbox)
 	}
 }
 
-void outbox_split(struct outbox *outbox, int64_t from_event_id, int64_t last_event_id)
+void outbox_split(struct outbox *outbox, struct lane_ref from, int64_t last_event_id)
 {
-	outbox->backlog = (struct cursor){.after = from_event_id, .until = last_event_id};
-	outbox->fresh.after = last_event_id;
+	outbox->backlog = (struct cursor){.after = from, .until = last_event_id};
+	outbox->fresh.after = cursor_past(last_event_id);
 	outbox->fresh_has_more = true;
+	outbox->splits++;
+}
+
+struct lane_ref cursor_past(int64_t event_id)
+{
+	return (struct lane_ref){.event_id = event_id, .contact_id = INT64_MAX};
+}
+
+bool cursor_has_more(const struct cursor *cursor)
+{
+	return cursor->after.event_id < cursor->until ||
+		(cursor->after.event_id == cursor->until && cursor->after.contact_id < INT64_MAX);
 }
 
 static void make_due(struct outbox *outbox, struct lane *lane)

@@ -54,9 +54,9 @@ struct lane {
 	UT_hash_handle hh;
 };
 
-/* Reads waiting work in order of arrival, in (after, until]. */
+/* Reads waiting work in order of arrival: behind `after`, to the last job of event `until`. */
 struct cursor {
-	int64_t after;
+	struct lane_ref after;
 	int64_t until;
 };
 
@@ -75,6 +75,7 @@ struct outbox {
 	size_t in_flight;
 	struct cursor backlog;
 	struct cursor fresh; /* until is INT64_MAX */
+	unsigned splits;     /* how often both were set anew */
 	bool fresh_has_more; /* new work was announced, or the last scan was full */
 	bool is_paced;       /* calls wait because of the rate: noticed by the last `next` */
 	bool is_fresh_turn;
@@ -85,8 +86,12 @@ void outbox_init(struct outbox *outbox, int64_t id, const char *name);
 /* Frees all lanes, whatever their state. */
 void outbox_finish(struct outbox *outbox);
 
-/* Splits what waits at `last_event_id` and before from what comes later. */
-void outbox_split(struct outbox *outbox, int64_t from_event_id, int64_t last_event_id);
+/* Splits what waits behind `from`, up to `last_event_id`, from what comes later. */
+void outbox_split(struct outbox *outbox, struct lane_ref from, int64_t last_event_id);
+/* Behind everything of an event. */
+struct lane_ref cursor_past(int64_t event_id);
+/* False when the cursor is through. */
+bool cursor_has_more(const struct cursor *cursor);
 
 /* Work was found for a contact: a new lane, or news for a known one. */
 void outbox_found(struct outbox *outbox, int64_t contact_id);

@@ -372,6 +372,9 @@ void pace_answered(struct pace *pace, const struct pace_headers *headers, int64_
 		count_untold(pace);
 	else if (headers && !headers->too_many)
 		pace->unlimited = true;
+	/* Headers may stay away for good: the call that went ahead was taken, that will do. */
+	if (headers && headers->reset_s < 0 && !headers->too_many)
+		pace->cautious = false;
 	if (headers && headers->too_many)
 		stop(pace, headers, now_mono_ms, now_wall_ms);
 }

@@ -1,31 +1,41 @@
 /*
  * The fold: facts in event order -> state of the subscription.
  *
- * | event                        | condition                                   | status          |
- * | initial purchase, renewal    | TRIAL / INTRO / PROMOTIONAL / else          | trial / intro /
- * promotional / active | | renewal                      | Stripe, price 0, billing issue still open
- * | as before       | | one-time purchase            | promotional grant; ended already |
- * promotional; expired_promotional | |                              | a product bought once | no
- * subscription | | cancellation                 | promotional: end is over; else              |
- * expired_promotional; promotional | |                              | refund (CUSTOMER_SUPPORT),
- * period over      | expired         | |                              | BILLING_ERROR within an
- * open grace period   | as before       | |                              | expired already | as
- * before       | |                              | TRIAL; else                                 |
- * cancelled_trial; cancelled | |                              | of something without an end | no
- * subscription | | uncancellation               | by period, as a purchase                    |
- * trial, active … | | billing issue                | grace date or period ahead: TRIAL; else     |
- * grace_period_trial; grace_period | |                              | neither | nothing changes |
- * | expiration                   | promotional; SUBSCRIPTION_PAUSED; else      |
- * expired_promotional; paused; expired | | extension                    | expired, and the new end
- * is ahead           | by period; else as before | | refund reversed              | period ahead,
- * and only the refund cancelled | as before the refund | | pause scheduled, product change | | as
- * before       |
+ * | event                    | condition                              | status                   |
+ * |--------------------------|----------------------------------------|--------------------------|
+ * | initial purchase,        | TRIAL; INTRO; PROMOTIONAL              | trial; intro; promotional|
+ * | renewal                  | else                                   | active                   |
+ * | renewal                  | Stripe, price 0, billing issue open    | as before                |
+ * | one-time purchase        | a product bought once                  | no subscription          |
+ * |                          | promotional grant; one that has ended  | promotional;             |
+ * |                          |                                        | expired_promotional      |
+ * | cancellation             | promotional: end is over; else         | expired_promotional;     |
+ * |                          |                                        | promotional              |
+ * |                          | refund (CUSTOMER_SUPPORT), period over | expired                  |
+ * |                          | BILLING_ERROR within an open grace     | as before                |
+ * |                          | over already, and no newer period      | as before                |
+ * |                          | TRIAL; else                            | cancelled_trial;         |
+ * |                          |                                        | cancelled                |
+ * |                          | perhaps of a product bought once       | no subscription          |
+ * | uncancellation           | by period, as a purchase               | trial, active, ...       |
+ * | billing issue            | grace date or period ahead: TRIAL; else| grace_period_trial;      |
+ * |                          |                                        | grace_period             |
+ * |                          | neither                                | nothing changes          |
+ * | expiration               | promotional; SUBSCRIPTION_PAUSED; else | expired_promotional;     |
+ * |                          |                                        | paused; expired          |
+ * | extension                | over, and the new end is ahead         | by period                |
+ * |                          | else                                   | as before                |
+ * | refund reversed          | period ahead, and only the refund      | as before the refund,    |
+ * |                          | ended it                               | else by period           |
+ * | pause scheduled,         |                                        | as before                |
+ * | product change           |                                        |                          |
  *
  * "Open", "over" and "ahead" compare with the event's own time, never with the clock: the same
  * events give the same status whenever they are folded.
  *
  * A cancellation or expiration whose period began before the one that is current says nothing of
- * the current one (a late notice of an old period) and is skipped.
+ * the current one (a late notice of an old period) and is skipped. So is the end of a subscription
+ * that a product change replaced by another, see silence_replaced.
  */
 
 #include "event/subscription.h"
@@ -70,7 +80,8 @@ bool sub_kind_has_state(enum sub_kind kind)
 	return kind != SUB_TRANSFER && kind != SUB_TEMPORARY_GRANT && kind != SUB_OTHER;
 }
 
-int sub_fact_compare(const struct sub_fact *a, const struct sub_fact *b)
+/* The order of events: by time, rank, then id, so that it is total. */
+static int compare_facts(const struct sub_fact *a, const struct sub_fact *b)
 {
 	if (a->at_ms != b->at_ms)
 		return a->at_ms < b->at_ms ? -1 : 1;
@@ -248,7 +259,8 @@ static void fold_refund_reversed(struct fold *fold, const struct sub_fact *fact)
 		return;
 	if (fold->is_refunded)
 		state->status = fold->before_refund;
-	if (state->status == SUB_STATUS_UNKNOWN || (fold->is_refunded && is_over(state->status)))
+	/* Also where the refund itself was never heard of, only the end that it brought. */
+	if (state->status == SUB_STATUS_UNKNOWN || is_over(state->status))
 		state->status = status_of_period(fact);
 	fold->is_refunded = false;
 }
@@ -302,12 +314,21 @@ static bool fold_fact(struct fold *fold, const struct sub_fact *fact)
 	return false;
 }
 
+/* Nobody switches off the renewal of what doesn't renew, and only a charge for it can fail. */
+static bool may_be_of_a_product_bought_once(const struct sub_fact *fact)
+{
+	return fact->kind == SUB_CANCELLATION && fact->expires_at_ms == TIME_NONE &&
+		fact->period == SUB_NORMAL && !text_equal(fact->reason, "UNSUBSCRIBE") &&
+		!text_equal(fact->reason, "BILLING_ERROR") &&
+		!text_equal(fact->reason, "PRICE_INCREASE");
+}
+
 /* A product bought once is no subscription, and neither is its refund; a promotional grant is one.
  */
 static bool is_about_a_subscription(const struct sub_fact *facts, size_t count)
 {
 	bool bought_once = false;
-	bool has_end = false;
+	bool renews = false;
 
 	for (size_t i = 0; i < count; i++) {
 		const struct sub_fact *fact = &facts[i];
@@ -316,9 +337,9 @@ static bool is_about_a_subscription(const struct sub_fact *facts, size_t count)
 			fact->kind == SUB_RENEWAL)
 			return true;
 		bought_once |= fact->kind == SUB_ONE_TIME_PURCHASE;
-		has_end |= fact->kind != SUB_CANCELLATION || fact->expires_at_ms != TIME_NONE;
+		renews |= !may_be_of_a_product_bought_once(fact);
 	}
-	return !bought_once && has_end;
+	return !bought_once && renews;
 }
 
 static void hear(struct sub_state *state, const struct sub_fact *fact)
@@ -337,7 +358,8 @@ static bool spoke_later(const struct sub_state *a, const struct sub_state *b)
 	return strcmp(a->spoke_id, b->spoke_id) > 0;
 }
 
-void sub_state_fold(const struct sub_fact *facts, size_t count, struct sub_state *ret_state)
+/* One subscription's facts, sorted by compare_facts. */
+static void fold_all(const struct sub_fact *facts, size_t count, struct sub_state *ret_state)
 {
 	struct fold fold = {
 		.state = ret_state,
@@ -361,7 +383,53 @@ static int compare_by_subject(const void *left, const void *right)
 	const struct sub_fact *b = right;
 	const int order = strcmp(a->subject, b->subject);
 
-	return order != 0 ? order : sub_fact_compare(a, b);
+	return order != 0 ? order : compare_facts(a, b);
+}
+
+/* The change of product after which nothing of this subscription was bought; NULL: none. `first` is
+ * the subscription's first fact. */
+static const struct sub_fact *last_product_change(
+	const struct sub_fact *first, const struct sub_fact *fact)
+{
+	while (fact > first) {
+		fact--;
+		if (fact->kind == SUB_INITIAL_PURCHASE || fact->kind == SUB_RENEWAL ||
+			fact->kind == SUB_UNCANCELLATION)
+			return NULL;
+		if (fact->kind == SUB_PRODUCT_CHANGE)
+			return fact;
+	}
+	return NULL;
+}
+
+/* Whether this buys, under another transaction, what was changed to. */
+static bool is_carried_out_by(const struct sub_fact *change, const struct sub_fact *bought)
+{
+	return (bought->kind == SUB_INITIAL_PURCHASE || bought->kind == SUB_RENEWAL) &&
+		strcmp(bought->subject, change->subject) != 0 &&
+		text_equal(bought->store, change->store) && bought->at_ms >= change->at_ms &&
+		(change->new_product == NULL || text_equal(bought->product, change->new_product));
+}
+
+/*
+ * The product that was changed to may go on under another transaction (Play does that). The old
+ * one's end, when it is told after that purchase, then isn't the customer's: it says nothing.
+ */
+static void silence_replaced(struct sub_fact *facts, size_t count)
+{
+	size_t first = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (strcmp(facts[i].subject, facts[first].subject) != 0)
+			first = i;
+		if (facts[i].kind != SUB_CANCELLATION && facts[i].kind != SUB_EXPIRATION)
+			continue;
+		const struct sub_fact *change = last_product_change(&facts[first], &facts[i]);
+		for (size_t j = 0; change != NULL && j < count; j++)
+			if (is_carried_out_by(change, &facts[j]) &&
+				facts[j].at_ms <= facts[i].at_ms)
+				facts[i].kind = SUB_OTHER;
+	}
 }
 
 void sub_state_of_customer(struct sub_fact *facts, size_t count, struct sub_state *ret_state)
@@ -369,6 +437,7 @@ void sub_state_of_customer(struct sub_fact *facts, size_t count, struct sub_stat
 	*ret_state = (struct sub_state){.expires_at_ms = TIME_NONE, .spoke_at_ms = TIME_NONE};
 	if (count > 1)
 		qsort(facts, count, sizeof(*facts), compare_by_subject);
+	silence_replaced(facts, count);
 
 	for (size_t from = 0, to; from < count; from = to) {
 		struct sub_state state;
@@ -376,7 +445,7 @@ void sub_state_of_customer(struct sub_fact *facts, size_t count, struct sub_stat
 		for (to = from + 1; to < count; to++)
 			if (strcmp(facts[from].subject, facts[to].subject) != 0)
 				break;
-		sub_state_fold(&facts[from], to - from, &state);
+		fold_all(&facts[from], to - from, &state);
 		if (state.is_known && (!ret_state->is_known || spoke_later(&state, ret_state)))
 			*ret_state = state;
 	}

@@ -36,7 +36,7 @@
 #define TRANSFER_DEPTH_MAX 16
 /* Real transfers name a few ids; each pair of them is a link. */
 #define TRANSFER_PAIRS_MAX 1024
-/* Beyond this many records, those that a later purchase has made irrelevant are forgotten. */
+/* Beyond this many records a customer's oldest are forgotten, see forget_one. */
 #define RECORDS_MAX 128
 
 struct planner {
@@ -128,6 +128,10 @@ static const char *encode_fact(
 	json_out_key_integer(&out, "kind", sub->kind);
 	json_out_key_integer(&out, "period", sub->period);
 	key_text(&out, "store", sub->store);
+	if (sub->kind == SUB_INITIAL_PURCHASE || sub->kind == SUB_RENEWAL)
+		key_text(&out, "product", sub->product);
+	if (sub->kind == SUB_PRODUCT_CHANGE)
+		key_text(&out, "new_product", sub->new_product);
 	key_text(&out, "entitlement", sub->entitlement);
 	key_text(&out, "reason", sub->reason);
 	key_time(&out, "purchased", sub->purchased_at_ms);
@@ -194,6 +198,8 @@ static bool decode_fact(const struct record *record, int64_t entered_at_ms, stru
 			.kind = (enum sub_kind)kind,
 			.period = (enum sub_period)period,
 			.store = text_of(json, "store", arena),
+			.product = text_of(json, "product", arena),
+			.new_product = text_of(json, "new_product", arena),
 			.entitlement = text_of(json, "entitlement", arena),
 			.reason = text_of(json, "reason", arena),
 			.purchased_at_ms = time_of(json, "purchased"),
@@ -474,33 +480,54 @@ static void remember(
 	plan_add_record(planner->plan, customer, &record);
 }
 
+/* Whether a later purchase of the same subscription has made the i-th record irrelevant. */
+static bool is_outdated(const struct customer *customer, size_t i, struct arena *arena)
+{
+	for (size_t later = i + 1; later < customer->record_count; later++) {
+		struct sub_fact fact;
+
+		if (strcmp(customer->records[i].subject, customer->records[later].subject) == 0 &&
+			decode_fact(&customer->records[later], TIME_NONE, arena, &fact) &&
+			is_purchase(fact.kind) && !fact.is_free)
+			return true;
+	}
+	return false;
+}
+
+/* Whether the record tells nothing of any subscription: a product bought once (a grant is none). */
+static bool is_without_subscription(const struct record *record, struct arena *arena)
+{
+	struct sub_fact fact;
+
+	if (!decode_fact(record, TIME_NONE, arena, &fact))
+		return true;
+	return fact.kind == SUB_ONE_TIME_PURCHASE && fact.period != SUB_PROMOTIONAL &&
+		!text_equal(fact.store, "PROMOTIONAL");
+}
+
 /*
- * A customer of many years has hundreds of records. What came before a purchase of the same
- * subscription no longer counts for its state, so the oldest such one makes room for the new.
+ * A customer of many years has hundreds of records, and so has one who buys coins every day. The
+ * oldest that a subscription's state can do without makes room for the new; the subscription itself
+ * must not go for coins.
  */
 static void forget_one(struct planner *planner, struct customer *customer)
 {
 	struct arena *arena = planner->ledger->arena;
+	const struct record *records = customer->records;
+	size_t victim = 0;
 
 	if (customer->record_count <= RECORDS_MAX)
 		return;
-	for (size_t i = 0; i < customer->record_count; i++) {
-		for (size_t later = i + 1; later < customer->record_count; later++) {
-			struct sub_fact fact;
-
-			if (strcmp(customer->records[i].subject,
-				    customer->records[later].subject) != 0)
-				continue;
-			if (!decode_fact(&customer->records[later], TIME_NONE, arena, &fact))
-				continue;
-			if (is_purchase(fact.kind) && !fact.is_free) {
-				plan_drop_record(planner->plan, customer, customer->records[i].id);
-				return;
-			}
-		}
-	}
-	/* Nothing but purchases of different things: the oldest goes. */
-	plan_drop_record(planner->plan, customer, customer->records[0].id);
+	while (victim < customer->record_count && !is_outdated(customer, victim, arena))
+		victim++;
+	if (victim == customer->record_count)
+		for (victim = 0; victim < customer->record_count; victim++)
+			if (is_without_subscription(&records[victim], arena))
+				break;
+	/* Nothing but subscriptions of different things: the oldest goes. */
+	if (victim == customer->record_count)
+		victim = 0;
+	plan_drop_record(planner->plan, customer, records[victim].id);
 }
 
 static void know_contact(struct planner *planner, struct customer *customer, const char *identity)
@@ -588,9 +615,10 @@ bool subscription_plan(const struct conf *conf, const struct conf_source *sectio
 	(void)section; /* all that the section says is in the event already */
 	plan->product = sub->product;
 	plan->app_id = sub->app_id;
+	if (name == NULL)
+		plan->no_event = arena_printf(plan->arena, "event %s is off", key);
 	plan->nothing = arena_printf(plan->arena, "no attribute changes, and %s",
-		name == NULL ? arena_printf(plan->arena, "event %s is off", key)
-			     : "there is nobody to tell");
+		name == NULL ? plan->no_event : "there is nobody to tell");
 	return sub->kind == SUB_TRANSFER ? plan_transfer(&planner, name, err)
 					 : plan_own(&planner, name, err);
 }

@@ -11,6 +11,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -21,17 +22,6 @@
 
 /* ---- loading ---- */
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 /* The code unit of the "\uXXXX" at `text`; -1 when there is none. */
 static int escaped_unit(const char *text, size_t len)
 {
@@ -39,7 +29,7 @@ static int escaped_unit(const char *text, size_t len)
 		return -1;
 	int unit = 0;
 	for (size_t i = 2; i < 6; i++) {
-		int digit = hex_digit(text[i]);
+		int digit = text_hex_digit(text[i]);
 		if (digit < 0)
 			return -1;
 		unit = unit * 16 + digit;

@@ -4,8 +4,6 @@
 
 #include "source/revenuecat.h"
 
-#include <string.h>
-
 static const struct source *const sources[] = {
 	&source_revenuecat,
 	NULL,
@@ -14,13 +12,4 @@ static const struct source *const sources[] = {
 const struct source *const *source_all(void)
 {
 	return sources;
-}
-
-const struct source *source_find(const char *name)
-{
-	for (const struct source *const *source = sources; *source; source++) {
-		if (strcmp((*source)->name, name) == 0)
-			return *source;
-	}
-	return NULL;
 }

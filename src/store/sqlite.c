@@ -109,17 +109,16 @@ static const char *const SQL_TEXTS[SQL_COUNT] = {
 		" status, verdict, request_id, reason, elapsed_ms)"
 		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 	[SQL_PURGE_PARKED] = "DELETE FROM parked WHERE parked_at_ms < ?",
-	[SQL_PURGE_SCAN] = "SELECT e.id FROM event e WHERE e.id > ?1 AND e.received_at_ms < ?2"
-			   " AND NOT EXISTS (SELECT 1 FROM parked p WHERE p.event_id = e.id)"
+	[SQL_PURGE_SCAN] = "SELECT e.id, e.received_at_ms < ?2,"
+			   " NOT EXISTS (SELECT 1 FROM parked p WHERE p.event_id = e.id)"
 			   " AND NOT EXISTS (SELECT 1 FROM destination d JOIN job j"
 			   "  ON j.destination_id = d.id AND j.event_id = e.id)"
-			   " AND e.id <= (SELECT max(id) FROM"
-			   "  (SELECT id FROM event WHERE id > ?1 ORDER BY id LIMIT ?3))"
-			   " ORDER BY e.id",
+			   " FROM event e WHERE e.id > ?1 ORDER BY e.id LIMIT ?3",
 	[SQL_PURGE_EVENT] = "DELETE FROM event WHERE id = ?",
 	[SQL_PURGE_ATTEMPTS] = "DELETE FROM attempt WHERE event_id = ?",
 	[SQL_LANES_AFTER] = "SELECT event_id, contact_id FROM job"
-			    " WHERE destination_id = ? AND event_id > ? ORDER BY event_id LIMIT ?",
+			    " WHERE destination_id = ? AND (event_id, contact_id) > (?, ?)"
+			    " ORDER BY event_id, contact_id LIMIT ?",
 	[SQL_OLDEST_WAITING] = "SELECT event_id, received_at_ms FROM job WHERE destination_id = ?"
 			       " ORDER BY event_id LIMIT 1",
 	[SQL_LAST_WAITING] = "SELECT event_id FROM job WHERE destination_id = ?"

@@ -129,7 +129,7 @@ bool sqlite_purge(struct backend *backend, int64_t delivered_before_ms, int64_t 
 /* The reading half. */
 bool sqlite_destinations(struct backend *backend, struct arena *arena, const char ***ret_names,
 	int64_t **ret_ids, size_t *ret_count, struct error *err);
-bool sqlite_lanes_after(struct backend *backend, int64_t destination_id, int64_t after_event_id,
+bool sqlite_lanes_after(struct backend *backend, int64_t destination_id, struct lane_ref after,
 	struct lane_ref *ret, size_t max, size_t *ret_count, struct error *err);
 bool sqlite_oldest_waiting(struct backend *backend, int64_t destination_id,
 	int64_t *ret_received_at_ms, int64_t *ret_event_id, int64_t *ret_last_event_id,

@@ -37,7 +37,7 @@ bool sqlite_destinations(struct backend *backend, struct arena *arena, const cha
 	return true;
 }
 
-bool sqlite_lanes_after(struct backend *backend, int64_t destination_id, int64_t after_event_id,
+bool sqlite_lanes_after(struct backend *backend, int64_t destination_id, struct lane_ref after,
 	struct lane_ref *ret, size_t max, size_t *ret_count, struct error *err)
 {
 	sqlite3_stmt *row = sqlite_statement(backend, SQL_LANES_AFTER, err);
@@ -47,8 +47,9 @@ bool sqlite_lanes_after(struct backend *backend, int64_t destination_id, int64_t
 	if (row == NULL)
 		return false;
 	sqlite_bind_integer(row, 1, destination_id);
-	sqlite_bind_integer(row, 2, after_event_id);
-	sqlite_bind_integer(row, 3, (int64_t)max);
+	sqlite_bind_integer(row, 2, after.event_id);
+	sqlite_bind_integer(row, 3, after.contact_id);
+	sqlite_bind_integer(row, 4, (int64_t)max);
 	while (has_row) {
 		if (!sqlite_step(backend, row, &has_row, err))
 			return false;

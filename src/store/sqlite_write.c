@@ -517,6 +517,9 @@ bool sqlite_purge(struct backend *backend, int64_t delivered_before_ms, int64_t 
 	struct binder put;
 	int64_t ids[512];
 	size_t count = 0;
+	size_t seen = 0;
+	int64_t last_id = 0;
+	bool is_last_old = false;
 	bool has_row = true;
 
 	if (!start(backend, SQL_PURGE_PARKED, &put, err))
@@ -536,14 +539,20 @@ bool sqlite_purge(struct backend *backend, int64_t delivered_before_ms, int64_t 
 	while (has_row) {
 		if (!sqlite_step(backend, put.statement, &has_row, err))
 			return false;
-		if (has_row && count < limit)
-			ids[count++] = sqlite3_column_int64(put.statement, 0);
+		if (!has_row)
+			break;
+		last_id = sqlite3_column_int64(put.statement, 0);
+		is_last_old = sqlite3_column_int(put.statement, 1) != 0;
+		seen++;
+		if (is_last_old && sqlite3_column_int(put.statement, 2) != 0)
+			ids[count++] = last_id;
 	}
 	for (size_t i = 0; i < count; i++)
 		if (!purge_one(backend, ids[i], err))
 			return false;
-	if (count > 0)
-		*cursor = ids[count - 1];
+	/* Past what may not go, too: events parked for ever must not be in the way of the others.
+	 */
+	*cursor = seen == limit && is_last_old ? last_id : 0;
 	*ret_purged = count;
 	return true;
 }

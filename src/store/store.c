@@ -7,10 +7,12 @@
  *
  * A round that fails as a whole is run again one request at a time, so that one request that cannot
  * be stored (whatever the reason) does not fail its neighbours; when the disk itself refuses, the
- * first few failures end the round.
+ * first few failures end the round, and at once when not even a transaction can be begun.
  *
  * What must stay true: `done` is called once for every request, and with success only after commit
- * returned true. A finish is never given up: it stays at the head of the queue until it is in.
+ * returned true. A finish is never given up: it stays at the head of the queue until it is in, and
+ * those that had to stay keep their order. Every commit that added work is followed by its notice,
+ * before another transaction can be rolled back.
  */
 
 #include "store_private.h"
@@ -174,11 +176,14 @@ static bool execute_all(struct store *store, const struct round *round, struct e
 	return true;
 }
 
-static bool run_transaction(struct store *store, const struct round *round, struct error *err)
+/* *ret_begun false: the store takes nothing at all. */
+static bool run_transaction(
+	struct store *store, const struct round *round, bool *ret_begun, struct error *err)
 {
 	const struct totals before = store->writing.totals;
 
-	if (begin(store, err) && execute_all(store, round, err) && commit(store, err))
+	*ret_begun = begin(store, err);
+	if (*ret_begun && execute_all(store, round, err) && commit(store, err))
 		return true;
 	roll_back(store, &before);
 	return false;
@@ -224,35 +229,34 @@ static void tell_command(
 	(void)pthread_mutex_unlock(&store->lock);
 }
 
-/* Back to the head of the queue, in order. */
-static void keep_finish(struct store *store, struct finish *finish)
+/* A list of them back to the head of the queue, in order. */
+static void keep_finishes(struct store *store, struct finish *first)
 {
+	struct finish *last = first;
+
+	if (first == NULL)
+		return;
+	while (last->next != NULL)
+		last = last->next;
 	(void)pthread_mutex_lock(&store->lock);
-	finish->next = store->finishes;
+	last->next = store->finishes;
 	if (store->finishes == NULL)
-		store->finishes_end = &finish->next;
-	store->finishes = finish;
+		store->finishes_end = &last->next;
+	store->finishes = first;
 	(void)pthread_mutex_unlock(&store->lock);
 }
 
 static void tell_all(
 	struct store *store, struct round *round, bool is_good, const struct error *err)
 {
-	struct finish *kept = NULL;
-
+	if (!is_good) {
+		keep_finishes(store, round->finishes);
+		round->finishes = NULL;
+	}
 	/* `done` may free the request, so its link is read first. */
 	for (struct finish *finish = round->finishes, *next; finish != NULL; finish = next) {
 		next = finish->next;
-		if (is_good) {
-			finish->done(finish);
-			continue;
-		}
-		finish->next = kept;
-		kept = finish;
-	}
-	for (struct finish *finish = kept, *next; finish != NULL; finish = next) {
-		next = finish->next;
-		keep_finish(store, finish);
+		finish->done(finish);
 	}
 	for (struct accept *accept = round->accepts, *next; accept != NULL; accept = next) {
 		next = accept->next;
@@ -302,35 +306,49 @@ static bool is_empty(const struct round *round)
 
 static void run_one_by_one(struct store *store, struct round *round)
 {
+	struct finish *kept = NULL;
+	struct finish **kept_end = &kept;
 	unsigned failures = 0;
 
 	while (!is_empty(round)) {
 		struct error err = {0};
 		struct round one = take_one(round);
-		const bool is_good = run_transaction(store, &one, &err);
+		bool is_begun;
+		const bool is_good = run_transaction(store, &one, &is_begun, &err);
 
 		publish(store, is_good, &err);
+		/* Kept aside: put back one by one they would be in the reverse order. */
+		if (!is_good && one.finishes != NULL) {
+			*kept_end = one.finishes;
+			kept_end = &one.finishes->next;
+			one.finishes = NULL;
+		}
 		tell_all(store, &one, is_good, &err);
+		notify_work(store); /* now: rolling the next one back forgets what is new */
 		failures = is_good ? 0 : failures + 1;
-		if (failures == 3) {
+		if (!is_begun || failures == 3) {
+			*kept_end = round->finishes;
+			round->finishes = NULL;
 			tell_all(store, round, false, &err);
-			return;
+			break;
 		}
 	}
+	keep_finishes(store, kept);
 }
 
 static void run_round(struct store *store, struct round *round)
 {
 	struct error err = {0};
-	const bool is_good = run_transaction(store, round, &err);
+	bool is_begun;
+	const bool is_good = run_transaction(store, round, &is_begun, &err);
 
-	if (!is_good && has_several(round)) {
+	if (!is_good && is_begun && has_several(round)) {
 		run_one_by_one(store, round);
 	} else {
 		publish(store, is_good, &err);
 		tell_all(store, round, is_good, &err);
+		notify_work(store);
 	}
-	notify_work(store);
 }
 
 /* ---- the queue ---- */
@@ -394,7 +412,8 @@ static bool purge_some(struct store *store)
 	const int64_t now_ms = clock_wall_ms(store->options.clock);
 	struct writing *writing = &store->writing;
 	struct error err = {0};
-	size_t purged = 0;
+	int64_t cursor = store->purge_cursor;
+	size_t purged;
 
 	(void)pthread_mutex_lock(&store->lock);
 	const int64_t delivered_before_ms = cutoff(now_ms, store->keep_delivered_ms);
@@ -405,15 +424,14 @@ static bool purge_some(struct store *store)
 		return false;
 	if (!begin(store, &err) ||
 		!writing->ops->purge(writing->backend, delivered_before_ms, parked_before_ms,
-			&store->purge_cursor, PURGE_LIMIT, &purged, &writing->totals, &err) ||
+			&cursor, PURGE_LIMIT, &purged, &writing->totals, &err) ||
 		!commit(store, &err)) {
 		roll_back(store, &before);
 		log_warn("purging failed", LOG_TEXT("error", err.text));
 		return false;
 	}
-	if (purged < PURGE_LIMIT)
-		store->purge_cursor = 0;
-	return purged == PURGE_LIMIT;
+	store->purge_cursor = cursor;
+	return cursor != 0;
 }
 
 static void keep_house(struct store *store)
@@ -704,6 +722,11 @@ void store_close(struct store *store)
 	} else {
 		while (store->writing.backend != NULL && store_run(store) && !store->is_failing)
 			continue;
+	}
+	/* What the one try at the end did not get to. */
+	for (struct accept *accept = store->accepts, *next; accept != NULL; accept = next) {
+		next = accept->next;
+		tell_accept(accept, false, &store->failure);
 	}
 	/* Reports that could not be written: the work is due again after a restart. */
 	for (struct finish *finish = store->finishes, *next; finish != NULL; finish = next) {

@@ -318,14 +318,25 @@ static void waiting_work_is_scanned_in_the_order_of_arrival(void **state)
 		add_job(bench, &row);
 	}
 	commit(bench);
-	GOOD(bench->ops->lanes_after(bench->writer, 1, 2, refs, 2, &count, &bench->err));
+	GOOD(bench->ops->lanes_after(
+		bench->writer, 1, (struct lane_ref){2, INT64_MAX}, refs, 2, &count, &bench->err));
 	assert_int_equal(count, 2);
 	assert_int_equal(refs[0].event_id, 3);
 	assert_int_equal(refs[1].event_id, 4);
-	GOOD(bench->ops->lanes_after(bench->writer, 2, 0, refs, 8, &count, &bench->err));
+	GOOD(bench->ops->lanes_after(
+		bench->writer, 2, (struct lane_ref){0}, refs, 8, &count, &bench->err));
 	assert_int_equal(count, 0);
 	GOOD(bench->ops->oldest_waiting(
 		bench->writer, 1, &received_at_ms, &first, &last, &bench->err));
+	/* One event's work for two contacts, read in two parts. */
+	begin(bench);
+	const struct job second = job(4, add_contact(bench, "b"), 996, 0);
+	add_job(bench, &second);
+	commit(bench);
+	GOOD(bench->ops->lanes_after(bench->writer, 1, refs[1], refs, 1, &count, &bench->err));
+	assert_int_equal(count, 1);
+	assert_int_equal(refs[0].event_id, 4);
+	assert_int_equal(refs[0].contact_id, second.contact_id);
 	assert_int_equal(received_at_ms, 5001);
 	assert_int_equal(first, 1);
 	assert_int_equal(last, 5);
@@ -419,6 +430,40 @@ static void purging_spares_what_waits_and_what_is_parked(void **state)
 	assert_int_equal(totals.parked, 0);
 }
 
+static void what_is_parked_for_ever_is_not_in_the_way(void **state)
+{
+	struct bench *bench = *state;
+	const struct parking parking = {.parked_at_ms = 9, .reason = "r", .request_id = ""};
+	struct totals totals = {.parked = 2};
+	int64_t cursor = 0;
+	size_t purged;
+	bool is_found;
+
+	begin(bench);
+	const int64_t a = add_contact(bench, "a");
+	for (int64_t i = 1; i <= 3; i++) {
+		const struct job waiting = job(i, a, i, 0);
+		char id[16];
+
+		(void)snprintf(id, sizeof(id), "e%d", (int)i);
+		add_event(bench, i, id);
+		if (i == 3)
+			continue;
+		add_job(bench, &waiting);
+		GOOD(bench->ops->job_park(
+			bench->writer, &waiting, &parking, &is_found, &bench->err));
+	}
+	GOOD(bench->ops->purge(
+		bench->writer, 9000, INT64_MIN, &cursor, 2, &purged, &totals, &bench->err));
+	assert_int_equal(purged, 0);
+	assert_int_equal(cursor, 2);
+	GOOD(bench->ops->purge(
+		bench->writer, 9000, INT64_MIN, &cursor, 2, &purged, &totals, &bench->err));
+	assert_int_equal(purged, 1);
+	assert_int_equal(cursor, 0);
+	commit(bench);
+}
+
 static void a_reader_sees_what_is_committed(void **state)
 {
 	struct bench *bench = *state;
@@ -505,6 +550,8 @@ int main(void)
 			a_job_is_removed_once_and_parked_with_a_way_back, NULL, NULL, NULL},
 		{"purging_spares_what_waits_and_what_is_parked",
 			purging_spares_what_waits_and_what_is_parked, NULL, NULL, NULL},
+		{"what_is_parked_for_ever_is_not_in_the_way",
+			what_is_parked_for_ever_is_not_in_the_way, NULL, NULL, NULL},
 		{"a_reader_sees_what_is_committed", a_reader_sees_what_is_committed, NULL, NULL,
 			NULL},
 		{"a_second_writer_is_refused", a_second_writer_is_refused, NULL, NULL, NULL},

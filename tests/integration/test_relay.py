@@ -124,6 +124,20 @@ def test_renamed_and_turned_off(t):
     equal(names(standin.wait_events(2)), ["renewed!", "rc_uncancellation_event"])
 
 
+def test_many_products_bought_once(t):
+    """However much is bought besides, what is known of the subscription stays."""
+    standin, daemon = t.both(config={"event_names.non_subscription_purchase": "off"})
+    daemon.accept(harness.trial_started())
+    daemon.wait_idle()
+    wanted = standin.attributes("u1")
+    equal(wanted["subscription_status"], "trial")
+    for number in range(150):
+        daemon.post(harness.one_time_purchase(original_transaction_id=f"coins{number}"))
+    daemon.wait_idle()
+    equal(standin.attributes("u1"), wanted)
+    equal(len(standin.calls("update_contact", external_id="u1")), 0, "updates")
+
+
 def test_transfer_moves_attributes(t):
     standin, daemon = t.both(config={"event_names.transfer": "on"})
     purchase = harness.initial_purchase("giver")

@@ -486,6 +486,143 @@ static void a_backlog_does_not_hold_up_today(void **state)
 	rig_destroy(rig);
 }
 
+static void work_of_one_event_for_several_contacts_is_read_whole(void **state)
+{
+	struct rig *rig = rig_create(NULL, NULL);
+
+	(void)state;
+	/* The heir's job is the first row behind a full stretch, of an event that was begun. */
+	for (int i = 0; i < 255; i++) {
+		char id[16];
+
+		(void)snprintf(id, sizeof(id), "e%d", i);
+		post(rig, id, id, "INITIAL_PURCHASE", 1699990001);
+	}
+	assert_int_equal(rig_post_event(rig,
+				 "'id':'t','type':'TRANSFER','event_timestamp_ms':1699990002000,"
+				 "'store':'APP_STORE','environment':'PRODUCTION','app_id':'app1',"
+				 "'transferred_from':['e0'],'transferred_to':['heir']"),
+		200);
+	assert_int_equal(rig_totals(rig).waiting, 257);
+	rig_drain(rig, HOUR_MS);
+	assert_string_equal(
+		standin_attribute(rig->standin, "heir", "subscription_status"), "\"active\"");
+	rig_destroy(rig);
+}
+
+/* SQLite that does something behind a stretch that was read. */
+static struct store_backend interrupted;
+static struct rig *interrupted_rig;
+static int reads_until_retry;
+
+static bool read_and_retry(struct backend *backend, int64_t destination_id, struct lane_ref after,
+	struct lane_ref *ret, size_t max, size_t *ret_count, struct error *err)
+{
+	const bool done =
+		store_sqlite.lanes_after(backend, destination_id, after, ret, max, ret_count, err);
+	int64_t count;
+
+	if (reads_until_retry > 0 && --reads_until_retry == 0)
+		assert_true(store_retry(interrupted_rig->store, 0, &count, err));
+	return done;
+}
+
+static void what_is_tried_again_during_a_scan_is_not_missed(void **state)
+{
+	struct rig *rig = rig_create(NULL, NULL);
+
+	(void)state;
+	interrupted = store_sqlite;
+	interrupted.lanes_after = read_and_retry;
+	interrupted_rig = rig;
+	rig->backend = &interrupted;
+	rig_restart(rig);
+	rule(rig,
+		"{'method':'POST','path':'/events','times':1,'status':422,"
+		"'code':'parameter_invalid','message':'no'}");
+	post(rig, "u1", "e1", "INITIAL_PURCHASE", 1699990001);
+	rig_drain(rig, HOUR_MS);
+	assert_int_equal(rig_totals(rig).parked, 1);
+	/* The first cursor stands at the very beginning, as the rewound one will. */
+	rig_restart(rig);
+	rig->is_unreachable = true;
+	post(rig, "u2", "e2", "INITIAL_PURCHASE", 1699990001);
+	rig_restart(rig);
+	rig->is_unreachable = false;
+	reads_until_retry = 2; /* the fresh cursor is first */
+	rig_drain(rig, HOUR_MS);
+	assert_int_equal(rig_totals(rig).delivered, 2);
+	assert_int_equal(rig_totals(rig).parked, 0);
+	rig_destroy(rig);
+}
+
+static void an_update_without_an_answer_may_have_been_carried_out(void **state)
+{
+	struct rig *rig = rig_create(NULL, NULL);
+
+	(void)state;
+	post(rig, "u1", "e1", "INITIAL_PURCHASE", 1699990001);
+	rig_drain(rig, HOUR_MS);
+	rule(rig, "{'method':'PUT','times':1,'drop':'after'}");
+	post(rig, "u1", "e2", "CANCELLATION", 1699990100);
+	while (calls_of(rig, STANDIN_UPDATE_CONTACT) == 0)
+		(void)rig_step(rig);
+	assert_string_equal(
+		standin_attribute(rig->standin, "u1", "subscription_status"), "\"cancelled\"");
+	/* Back to what Intercom was told last, as far as anybody knows for certain. */
+	post(rig, "u1", "e3", "UNCANCELLATION", 1699990200);
+	rig_drain(rig, HOUR_MS);
+	assert_string_equal(
+		standin_attribute(rig->standin, "u1", "subscription_status"), "\"active\"");
+	rig_destroy(rig);
+}
+
+static void a_missing_scope_that_is_not_needed_any_more_holds_nothing(void **state)
+{
+	static const char *const NAMES[] = {
+		"latest_store", "latest_entitlement", "subscription_status"};
+	struct rig *rig = rig_create(FAST, &(struct standin_options){.strict_attributes = true});
+
+	(void)state;
+	rule(rig,
+		"{'method':'POST','path':'/data_attributes','times':0,'status':403,"
+		"'code':'action_forbidden','message':'no'}");
+	post(rig, "u1", "e1", "INITIAL_PURCHASE", 1699990001);
+	rig_run(rig, 60 * 1000);
+	assert_string_equal(rig_workspace_state(rig), "holding");
+	/* The operator makes the attributes by hand, and the scope stays missing. */
+	for (size_t i = 0; i < sizeof(NAMES) / sizeof(*NAMES); i++)
+		standin_add_attribute(rig->standin, NAMES[i], "string");
+	standin_add_attribute(rig->standin, "expires_at", "datetime");
+	rig_drain(rig, 60 * 1000);
+	assert_string_equal(rig_workspace_state(rig), "ok");
+	rig_destroy(rig);
+}
+
+static void a_reload_may_change_the_mode_and_take_workspaces_away(void **state)
+{
+	static const char OTHER[] = "[revenuecat.x]\npath = /x\nauthorization = Bearer x\n"
+				    "workspace = x\n[intercom.x]\naccess_token = x\n"
+				    "base_url = http://127.0.0.1:1\n";
+	struct rig *rig = rig_create(OTHER, NULL);
+
+	(void)state;
+	post(rig, "u1", "e1", "INITIAL_PURCHASE", 1699990001);
+	rig_reload(rig, "");
+	(void)rig_workspace_state(rig);
+	rig_drain(rig, HOUR_MS);
+	/* A destination that this store has never seen. */
+	rig_reload(rig, "[intercom]\nmode = dry-run\n");
+	post(rig, "u1", "e2", "INITIAL_PURCHASE", 1699990001);
+	rig_drain(rig, HOUR_MS);
+	rig_reload(rig, "");
+	post(rig, "u1", "e3", "CANCELLATION", 1699990101);
+	rig_drain(rig, HOUR_MS);
+	assert_string_equal(
+		standin_attribute(rig->standin, "u1", "subscription_status"), "\"cancelled\"");
+	rig_destroy(rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -509,6 +646,11 @@ int main(void)
 		cmocka_unit_test(a_429_waits_for_the_reset_and_counts_no_attempt),
 		cmocka_unit_test(a_restart_forgets_nothing_and_repeats_at_most_what_was_under_way),
 		cmocka_unit_test(a_backlog_does_not_hold_up_today),
+		cmocka_unit_test(work_of_one_event_for_several_contacts_is_read_whole),
+		cmocka_unit_test(what_is_tried_again_during_a_scan_is_not_missed),
+		cmocka_unit_test(an_update_without_an_answer_may_have_been_carried_out),
+		cmocka_unit_test(a_missing_scope_that_is_not_needed_any_more_holds_nothing),
+		cmocka_unit_test(a_reload_may_change_the_mode_and_take_workspaces_away),
 	};
 
 	log_configure(LOG_ERROR_LEVEL, LOG_LOGFMT);

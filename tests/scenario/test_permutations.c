@@ -127,6 +127,49 @@ static const struct scenario SCENARIOS[] = {
 			"'store':'PLAY_STORE','product_id':'gold','entitlement_ids':['gold'],"
 			"'environment':'PRODUCTION'," TRIAL TIMES(
 				21, 50) "'app_user_id':'a%s','original_transaction_id':'T2'"}},
+	{"a product change goes on under another transaction, and the old one ends later",
+		{"{\"latest_store\":\"APP_STORE\",\"latest_entitlement\":\"pro\","
+		 "\"expires_at\":1700090000,\"subscription_status\":\"active\"}"},
+		{EVENT("1", 20000000, "INITIAL_PURCHASE", NORMAL TIMES(20, 30)),
+			EVENT("2", 21000000, "PRODUCT_CHANGE", NORMAL TIMES(20, 30)),
+			"'id':'3%s','event_timestamp_ms':1700022000000,'type':'RENEWAL'," COMMON
+				NORMAL TIMES(22,
+					90) "'app_user_id':'a%s','original_transaction_id':'T2'",
+			EVENT("4", 22000000, "EXPIRATION",
+				NORMAL TIMES(20, 30) "'expiration_reason':'UNSUBSCRIBE',"),
+			EVENT("5", 22000005, "CANCELLATION",
+				NORMAL TIMES(20, 30) "'cancel_reason':'UNKNOWN',")}},
+	{"a product change back to the first transaction, whose end counts again",
+		{"{\"latest_store\":\"APP_STORE\",\"latest_entitlement\":\"pro\","
+		 "\"expires_at\":1700040000,\"subscription_status\":\"expired\"}"},
+		{EVENT("1", 20000000, "INITIAL_PURCHASE", NORMAL TIMES(20, 30)),
+			EVENT("2", 21000000, "PRODUCT_CHANGE",
+				NORMAL TIMES(20, 30) "'new_product_id':'monthly',"),
+			"'id':'3%s','event_timestamp_ms':1700022000000,'type':'RENEWAL'," COMMON
+				NORMAL TIMES(22,
+					90) "'app_user_id':'a%s','original_transaction_id':'T2'",
+			EVENT("4", 23000000, "RENEWAL", NORMAL TIMES(23, 40)),
+			EVENT("5", 40000000, "EXPIRATION",
+				NORMAL TIMES(23, 40) "'expiration_reason':'UNSUBSCRIBE',")}},
+	{"what is bought besides a product change to something else doesn't silence the old "
+	 "product",
+		{"{\"latest_store\":\"APP_STORE\",\"latest_entitlement\":\"pro\","
+		 "\"expires_at\":1700030000,\"subscription_status\":\"cancelled\"}"},
+		{EVENT("1", 20000000, "INITIAL_PURCHASE", NORMAL TIMES(20, 30)),
+			EVENT("2", 21000000, "PRODUCT_CHANGE",
+				NORMAL TIMES(20, 30) "'new_product_id':'yearly',"),
+			"'id':'3%s','event_timestamp_ms':1700022000000,'type':'INITIAL_PURCHASE'"
+			"," COMMON NORMAL TIMES(
+				22, 90) "'app_user_id':'a%s','original_transaction_id':'T2'",
+			EVENT("4", 23000000, "CANCELLATION",
+				NORMAL TIMES(20, 30) "'cancel_reason':'UNSUBSCRIBE',")}},
+	{"the end that a refund brought is taken back with it, the refund never came",
+		{"{\"latest_store\":\"APP_STORE\",\"latest_entitlement\":\"pro\","
+		 "\"expires_at\":1700030000,\"subscription_status\":\"active\"}"},
+		{EVENT("1", 20000000, "INITIAL_PURCHASE", NORMAL TIMES(20, 30)),
+			EVENT("2", 21000000, "EXPIRATION",
+				NORMAL TIMES(20, 21) "'expiration_reason':'CUSTOMER_SUPPORT',"),
+			EVENT("3", 22000000, "REFUND_REVERSED", NORMAL TIMES(20, 30))}},
 	{"a grant and its revocation 100 ms apart",
 		{"{\"latest_store\":\"PROMOTIONAL\",\"latest_entitlement\":\"pro\","
 		 "\"expires_at\":1700021000,\"subscription_status\":\"expired_promotional\"}"},

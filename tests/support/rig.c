@@ -68,7 +68,7 @@ static void start(struct rig *rig)
 
 	rig->store = store_open(
 		&(struct store_options){
-			.backend = &store_sqlite,
+			.backend = rig->backend != NULL ? rig->backend : &store_sqlite,
 			.path = rig->conf->store.path,
 			.clock = &rig->clock.clock,
 			.keep_delivered_ms = rig->conf->store.keep_delivered_ms,
@@ -124,6 +124,17 @@ void rig_restart(struct rig *rig)
 {
 	stop(rig);
 	start(rig);
+}
+
+void rig_reload(struct rig *rig, const char *ini)
+{
+	struct conf *before = rig->conf;
+
+	free(rig->ini);
+	rig->ini = xstrdup(ini);
+	load_conf(rig);
+	dispatcher_reconfigure(rig->dispatcher, rig->conf);
+	conf_unref(before);
 }
 
 static int remove_one(const char *path, const struct stat *stat, int flag, struct FTW *ftw)

@@ -30,8 +30,9 @@ struct rig {
 	struct dispatcher *dispatcher;
 	struct worker_feed feed;
 	struct standin *standin;
-	bool is_unreachable; /* no connection can be made */
-	int64_t answer_ms;   /* how long each call takes */
+	const struct store_backend *backend; /* NULL: SQLite; another one from rig_restart on */
+	bool is_unreachable;                 /* no connection can be made */
+	int64_t answer_ms;                   /* how long each call takes */
 	/* The last webhook's answer. */
 	unsigned status;
 	char answer[512];
@@ -44,6 +45,8 @@ struct rig {
 struct rig *rig_create(const char *ini, const struct standin_options *options);
 void rig_destroy(struct rig *rig);
 
+/* A SIGHUP with this text in place of the one before. */
+void rig_reload(struct rig *rig, const char *ini);
 /* As a kill and a new start: what was not committed is gone, the stand-in stays. */
 void rig_restart(struct rig *rig);
 

@@ -221,8 +221,8 @@ static void settle(struct rig *rig, int64_t event_id, enum job_outcome outcome)
 	assert_true(store_destination(rig->store, "intercom~dry-run", &destination_id, &err));
 	struct backend *reader = store_reader(rig->store, &err);
 	assert_non_null(reader);
-	assert_true(store_sqlite.lanes_after(
-		reader, destination_id, event_id - 1, &lane, 1, &count, &err));
+	assert_true(store_sqlite.lanes_after(reader, destination_id,
+		(struct lane_ref){.event_id = event_id}, &lane, 1, &count, &err));
 	assert_int_equal(count, 1);
 	assert_int_equal(lane.event_id, event_id);
 	store_reader_close(rig->store, reader);

@@ -250,16 +250,14 @@ static void utf8_lengths(void **state)
 static void hex(void **state)
 {
 	(void)state;
-	unsigned char bytes[3] = {1, 2, 3};
-	assert_true(text_from_hex("00fFa9", 6, bytes, 3));
-	assert_memory_equal(bytes, "\x00\xff\xa9", 3);
-	assert_false(text_from_hex("00ff", 4, bytes, 3));
-	assert_false(text_from_hex("00ffa9bb", 8, bytes, 3));
-	assert_false(text_from_hex("00ffa9b", 7, bytes, 3));
-	assert_false(text_from_hex("0011g2", 6, bytes, 3));
-	assert_false(text_from_hex("00 112", 6, bytes, 3));
-	assert_memory_equal(bytes, "\x00\xff\xa9", 3);
-	assert_true(text_from_hex("", 0, bytes, 0));
+	static const char digits[] = "0123456789abcdef";
+	for (int i = 0; i < 16; i++)
+		assert_int_equal(text_hex_digit(digits[i]), i);
+	assert_int_equal(text_hex_digit('A'), 10);
+	assert_int_equal(text_hex_digit('F'), 15);
+	for (const char *c = "/:@G`g \xc3"; *c; c++)
+		assert_int_equal(text_hex_digit(*c), -1);
+	assert_int_equal(text_hex_digit('\0'), -1);
 }
 
 /* The published FNV-1a values; a hash that is stored must not change. */

@@ -31,7 +31,8 @@ static struct hold fresh(void)
 
 static enum hold_change refuse(struct hold *hold, int64_t now_ms)
 {
-	return hold_refused(hold, HOLD_ANY_KIND, "401 unauthorized", now_ms, WALL + now_ms - NOW);
+	return hold_refused(
+		hold, HOLD_ANY_KIND, 1, "401 unauthorized", now_ms, WALL + now_ms - NOW);
 }
 
 static enum hold_change fail_lane(struct hold *hold, int64_t lane, bool unreachable, int64_t now_ms)
@@ -277,7 +278,7 @@ static void long_reasons_are_cut(void **state)
 	char why[1000];
 	memset(why, 'x', sizeof(why) - 1);
 	why[sizeof(why) - 1] = '\0';
-	hold_refused(&hold, HOLD_ANY_KIND, why, NOW, WALL);
+	hold_refused(&hold, HOLD_ANY_KIND, 1, why, NOW, WALL);
 	assert_int_equal(strlen(hold.why), sizeof(hold.why) - 1);
 }
 
@@ -288,7 +289,7 @@ static void a_refusal_of_one_kind_ends_by_that_kind(void **state)
 
 	(void)state;
 	hold_init(&hold, 1000, 60000);
-	assert_int_equal(hold_refused(&hold, 7, "403", NOW, WALL), HOLD_BEGAN);
+	assert_int_equal(hold_refused(&hold, 7, 1, "403", NOW, WALL), HOLD_BEGAN);
 	hold_started(&hold);
 	assert_int_equal(hold_worked(&hold, 3), HOLD_SAME);
 	assert_int_equal(hold.state, HOLD_REFUSED);
@@ -297,16 +298,39 @@ static void a_refusal_of_one_kind_ends_by_that_kind(void **state)
 	hold_started(&hold);
 	assert_int_equal(hold_worked(&hold, 7), HOLD_ENDED);
 	assert_int_equal(hold.state, HOLD_OK);
-	/* Refused for two kinds: any answer that works shows that it was mended. */
-	hold_refused(&hold, 7, "403", NOW, WALL);
-	hold_refused(&hold, 8, "403", NOW, WALL);
+	/* Refused for two kinds: each has to work, or it would end and begin for ever. */
+	hold_refused(&hold, 7, 1, "403", NOW, WALL);
+	hold_refused(&hold, 8, 1, "403", NOW, WALL);
+	assert_int_equal(hold_worked(&hold, 3), HOLD_SAME);
+	assert_int_equal(hold_worked(&hold, 7), HOLD_SAME);
+	assert_int_equal(hold_worked(&hold, 8), HOLD_ENDED);
+	/* The whole token is refused after all: then anything that works shows that it is not. */
+	hold_refused(&hold, 7, 1, "403", NOW, WALL);
+	hold_refused(&hold, HOLD_ANY_KIND, 1, "401", NOW, WALL);
 	assert_int_equal(hold_worked(&hold, 3), HOLD_ENDED);
+}
+
+/* What the refused call was for was done by hand: such a call may never come again. */
+static void a_refusal_of_one_kind_ends_when_its_contact_got_by(void **state)
+{
+	struct hold hold;
+
+	(void)state;
+	hold_init(&hold, 1000, 60000);
+	assert_int_equal(hold_got_by(&hold, 1), HOLD_SAME);
+	hold_refused(&hold, 7, 1, "403", NOW, WALL);
+	assert_int_equal(hold_got_by(&hold, 2), HOLD_SAME);
+	assert_int_equal(hold_got_by(&hold, 1), HOLD_ENDED);
+	assert_int_equal(hold.state, HOLD_OK);
+	hold_refused(&hold, HOLD_ANY_KIND, 1, "401", NOW, WALL);
+	assert_int_equal(hold_got_by(&hold, 1), HOLD_SAME);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_refusal_of_one_kind_ends_by_that_kind),
+		cmocka_unit_test(a_refusal_of_one_kind_ends_when_its_contact_got_by),
 		cmocka_unit_test(a_fresh_one_lets_everything_through),
 		cmocka_unit_test(a_refusal_holds_at_once_and_probes),
 		cmocka_unit_test(stragglers_do_not_move_the_schedule),

@@ -576,6 +576,24 @@ static void poor_429s_are_obeyed(void **state)
 	}
 }
 
+/* The headers came with the 429 alone: its caution is over when a call was taken. */
+static void a_429_and_no_headers_after_it_is_no_crawl(void **state)
+{
+	(void)state;
+	struct pace pace;
+	pace_init(&pace, 0);
+	pace_sent(&pace, 1000);
+	struct pace_headers headers = {100, 0, 2000010, 2000000, -1, true};
+	pace_answered(&pace, &headers, 1000, 2000000000);
+	int64_t now_ms = 1000;
+	for (int i = 0; i < 100; i++) {
+		now_ms = pace_next_ms(&pace, now_ms);
+		pace_sent(&pace, now_ms);
+		pace_answered(&pace, &nothing, now_ms, 2000000000 + now_ms);
+	}
+	assert_in_range(now_ms, 11000 + 9000, 11000 + 13000);
+}
+
 static void a_configured_limit_is_a_ceiling(void **state)
 {
 	(void)state;
@@ -682,6 +700,7 @@ int main(void)
 		cmocka_unit_test(a_429_waits_for_reset),
 		cmocka_unit_test(a_429_out_of_the_blue_waits_ten_seconds),
 		cmocka_unit_test(poor_429s_are_obeyed),
+		cmocka_unit_test(a_429_and_no_headers_after_it_is_no_crawl),
 		cmocka_unit_test(a_configured_limit_is_a_ceiling),
 		cmocka_unit_test(a_reload_keeps_what_was_learnt),
 		cmocka_unit_test(it_adapts_when_the_windows_change),

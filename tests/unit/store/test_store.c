@@ -212,6 +212,95 @@ static void what_is_old_is_forgotten_and_what_waits_is_not(void **state)
 	rig_destroy(rig);
 }
 
+/* SQLite with a fault that can be switched on. */
+static struct store_backend faulty;
+static bool is_faulty;
+static char learnt[64];
+
+static bool add_unless_bad(
+	struct backend *backend, const struct stored_event *event, struct error *err)
+{
+	if (is_faulty && strcmp(event->event_id, "bad") == 0)
+		return error_set(err, "not this one");
+	return store_sqlite.event_add(backend, event, err);
+}
+
+static bool learn_unless_faulty(struct backend *backend, int64_t contact_id,
+	const char *intercom_id, const char *sent, struct error *err)
+{
+	if (is_faulty)
+		return error_set(err, "not now");
+	if (strlen(sent) == 1)
+		(void)strcat(learnt, sent);
+	return store_sqlite.contact_learn(backend, contact_id, intercom_id, sent, err);
+}
+
+static struct rig *create_with_faults(void)
+{
+	struct rig *rig = rig_create(NULL, NULL);
+
+	faulty = store_sqlite;
+	faulty.event_add = add_unless_bad;
+	faulty.contact_learn = learn_unless_faulty;
+	is_faulty = false;
+	learnt[0] = '\0';
+	rig->backend = &faulty;
+	rig_restart(rig);
+	return rig;
+}
+
+static void one_that_cannot_be_stored_does_not_hide_the_others(void **state)
+{
+	struct rig *rig = create_with_faults();
+	struct posted posted[2];
+	char bodies[2][1024];
+
+	(void)state;
+	rig_run(rig, 1000); /* nothing is left to be scanned */
+	is_faulty = true;
+	(void)snprintf(bodies[0], sizeof(bodies[0]), PURCHASE, "good", "u1");
+	(void)snprintf(bodies[1], sizeof(bodies[1]), PURCHASE, "bad", "u2");
+	for (int i = 0; i < 2; i++)
+		queue(rig, bodies[i], &posted[i]);
+	assert_true(store_run(rig->store));
+	assert_int_equal(posted[0].status, 200);
+	assert_int_equal(posted[1].status, 503);
+	is_faulty = false;
+	rig_drain(rig, 60 * 1000);
+	assert_int_equal(standin_event_count(rig->standin), 1);
+	rig_destroy(rig);
+}
+
+static void destroy_finish(struct finish *finish)
+{
+	finish_destroy(finish);
+}
+
+static void reports_that_have_to_wait_keep_their_order(void **state)
+{
+	struct rig *rig = create_with_faults();
+	char body[1024];
+
+	(void)state;
+	(void)snprintf(body, sizeof(body), PURCHASE, "e1", "u1");
+	assert_int_equal(rig_post(rig, body), 200);
+	is_faulty = true;
+	for (int i = 0; i < 5; i++) {
+		struct finish *finish = finish_create(1, 1);
+
+		finish->learnt = true;
+		finish->sent = arena_printf(&finish->arena, "%d", i);
+		finish->done = destroy_finish;
+		store_finish(rig->store, finish);
+	}
+	assert_true(store_run(rig->store));
+	assert_string_equal(learnt, "");
+	is_faulty = false;
+	assert_true(store_run(rig->store));
+	assert_string_equal(learnt, "01234");
+	rig_destroy(rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -220,6 +309,8 @@ int main(void)
 		cmocka_unit_test(a_full_disk_is_a_503_and_mends_by_itself),
 		cmocka_unit_test(what_was_acknowledged_is_there_after_a_restart),
 		cmocka_unit_test(what_is_old_is_forgotten_and_what_waits_is_not),
+		cmocka_unit_test(one_that_cannot_be_stored_does_not_hide_the_others),
+		cmocka_unit_test(reports_that_have_to_wait_keep_their_order),
 	};
 
 	log_configure(LOG_ERROR_LEVEL, LOG_LOGFMT);
