@@ -5,9 +5,9 @@
  * Who is served next: claims waiting work contact by contact (a lane each) and feeds it to the
  * workers.
  *
- *   store --scan--> due --load--> ready --next--> running --done--> settling --committed--> gone or
- * due ^                              |                                          |
- *                    '--------- resting (backoff) <-'------------------------------------------'
+ *   store --scan--> due --load--> ready --next--> running --done--> settling --committed--> gone
+ *                    ^                              |                                  or due
+ *                    '--------- resting (backoff) <-'
  *
  * A claim lives in memory only: after a restart all waiting work is due again. At most LANES_MAX
  * lanes are in memory, however much waits in the store. Work is scanned by two cursors in turn, one
@@ -83,8 +83,5 @@ void dispatcher_reconfigure(struct dispatcher *dispatcher, struct conf *conf);
 /* Calls back for each workspace, under the dispatcher's lock: be quick. */
 void dispatcher_status(struct dispatcher *dispatcher,
 	void (*each)(void *context, const struct workspace_status *status), void *context);
-/* Calls in flight, and lanes in memory: for tests and for stopping. */
-size_t dispatcher_in_flight(struct dispatcher *dispatcher);
-size_t dispatcher_lanes(struct dispatcher *dispatcher);
 
 #endif

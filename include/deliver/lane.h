@@ -4,10 +4,10 @@
 /*
  * One contact's waiting work, call by call: which call comes next, and what an answer means for it.
  *
- *   no id known --create (or find, search)--> id --unarchive--> update --> event, event, event …
+ *   no id known --create (or find, search)--> id --unarchive--> update --> event, event …
  *                     ^                        |
- *                     '---- gone, merged ------'     attribute missing --> create it, same call
- * again
+ *                     '---- gone, merged ------'
+ *   attribute missing --> create it, the same call again
  *
  * A run is loaded from the store, makes at most one call at a time, and collects what the store
  * must be told in a struct finish. It is pure but for its memory: no clock, no network, no store.
@@ -46,6 +46,7 @@ struct lane_run {
 	bool must_create;        /* a search found nobody */
 	bool must_find;          /* a creation was refused: it exists */
 	bool is_archived;        /* intercom_id is an archived contact's */
+	bool is_begun;           /* a call was made: not to be thrown away unreported */
 	bool job_finished;       /* by the last answer: a good moment to look for news */
 	char missing_attribute[128];
 	unsigned mends; /* detours in a row; bounded */
@@ -54,9 +55,13 @@ struct lane_run {
 	struct finish *finish; /* what is to be reported; NULL: nothing yet */
 };
 
-/* Takes the arena that `work` lives in. NULL when the store's attributes can't be read (err). */
+/*
+ * Takes the arena that `work` lives in. NULL when the store's attributes can't be read (err).
+ * doubt_until: an update that an event up to this one asked for is made even where nothing seems to
+ * change: a process that died may have sent anything and noted nothing.
+ */
 struct lane_run *lane_run_create_take(
-	struct arena *arena, const struct lane_work *work, struct error *err);
+	struct arena *arena, const struct lane_work *work, int64_t doubt_until, struct error *err);
 void lane_run_destroy(struct lane_run *run);
 
 /* Fills run->call. False: nothing is left to do (jobs that need no call are finished on the way).

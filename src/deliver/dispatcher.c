@@ -203,9 +203,10 @@ static bool scan(struct dispatcher *d, struct outbox *outbox, struct error *err)
 
 /* ---- refill: load ---- */
 
-/* Reads one lane's work. *ret_run NULL with true: nothing waits for it. */
+/* Reads one lane's work. *ret_run NULL with true: nothing waits for it. Without a call, what waits
+ * is done as it is (a change and its way back). */
 static bool load(struct dispatcher *d, struct lane *lane, const struct conf_workspace *workspace,
-	struct lane_run **ret_run, struct error *err)
+	struct lane_run **ret_run, bool *ret_has_call, struct error *err)
 {
 	struct lane_work work;
 	struct arena arena;
@@ -216,10 +217,10 @@ static bool load(struct dispatcher *d, struct lane *lane, const struct conf_work
 	if (!d->ops->lane_load(d->reader, lane->contact_id, JOBS_MAX, &arena, &work, err))
 		goto out;
 	if (work.job_count > 0) {
-		run = lane_run_create_take(&arena, &work, err);
+		run = lane_run_create_take(&arena, &work, lane->outbox->doubt_until, err);
 		if (run == NULL)
 			goto out;
-		(void)lane_next_call(run, workspace);
+		*ret_has_call = lane_next_call(run, workspace);
 	}
 	*ret_run = run;
 	done = true;
@@ -228,24 +229,73 @@ out:
 	return done;
 }
 
-/* Under the lock: where a loaded lane goes. */
-static void place_loaded(struct dispatcher *d, struct lane *lane, struct lane_run *run,
-	struct conf *conf, bool is_loaded)
+/* Under the lock: the lane leaves its worker, or its loading, and waits for its reports to be
+ * committed. */
+static void settle(struct lane *lane, enum lane_after after)
 {
-	struct outbox *outbox = lane->outbox;
+	lane->after = after;
+	lane->state = LANE_SETTLING;
+	lane_run_destroy(lane->run);
+	lane->run = NULL;
+	conf_unref(lane->conf);
+	lane->conf = NULL;
+	if (lane->reports == 0)
+		outbox_release(lane->outbox, lane);
+}
 
-	if (!is_loaded) {
-		lane->after = AFTER_REST;
-		lane->rest_until_mono_ms = now_mono(d) + STORE_RETRY_MS;
+static void report_done(struct finish *finish)
+{
+	struct lane *lane = finish->context;
+	struct outbox *outbox = lane->outbox;
+	struct dispatcher *d = finish->owner;
+
+	lock(d);
+	if (--lane->reports == 0 && lane->state == LANE_SETTLING)
 		outbox_release(outbox, lane);
-	} else if (run == NULL) {
+	nudge_if_short(d, outbox);
+	unlock(d);
+	finish_destroy(finish);
+}
+
+static void send_report(struct dispatcher *d, struct lane *lane, struct finish *finish)
+{
+	finish->done = report_done;
+	finish->context = lane;
+	finish->owner = d;
+	store_finish(d->options.store, finish);
+}
+
+/* Under the lock: where a loaded lane goes. Returns what is to be reported, if anything. */
+static struct finish *place_loaded(struct dispatcher *d, struct lane *lane, struct lane_run *run,
+	struct conf *conf, bool has_call)
+{
+	if (run == NULL) {
 		lane->after = AFTER_LEAVE;
-		outbox_release(outbox, lane);
-	} else {
-		lane->has_more = run->work.has_more;
-		lane->conf = conf_ref(conf);
-		outbox_loaded(outbox, lane, run);
+		outbox_release(lane->outbox, lane);
+		return NULL;
 	}
+	lane->has_more = run->work.has_more;
+	if (has_call) {
+		lane->conf = conf_ref(conf);
+		outbox_loaded(lane->outbox, lane, run);
+		return NULL;
+	}
+
+	struct outbox *outbox = lane->outbox;
+	struct finish *finish = lane_detach_finish(run);
+	lane->reports += finish != NULL;
+	lane->run = run;
+	settle(lane, lane->has_more ? AFTER_DUE : AFTER_LEAVE);
+	nudge_if_short(d, outbox);
+	return finish;
+}
+
+/* Under the lock: the store couldn't be read. */
+static void place_unread(struct dispatcher *d, struct lane *lane)
+{
+	lane->after = AFTER_REST;
+	lane->rest_until_mono_ms = now_mono(d) + STORE_RETRY_MS;
+	outbox_release(lane->outbox, lane);
 }
 
 /* Loads what is due in one outbox. *ret_ready: something became ready. */
@@ -266,13 +316,20 @@ static bool load_due(
 
 	for (size_t i = 0; i < count; i++) {
 		struct lane_run *run = NULL;
-		const bool is_loaded = load(d, lanes[i], workspace, &run, err);
+		struct finish *finish = NULL;
+		bool has_call = false;
+		const bool is_loaded = load(d, lanes[i], workspace, &run, &has_call, err);
 
 		all_good &= is_loaded;
 		lock(d);
-		place_loaded(d, lanes[i], run, conf, is_loaded);
+		if (is_loaded)
+			finish = place_loaded(d, lanes[i], run, conf, has_call);
+		else
+			place_unread(d, lanes[i]);
 		unlock(d);
-		*ret_ready |= run != NULL;
+		if (finish != NULL)
+			send_report(d, lanes[i], finish);
+		*ret_ready |= has_call;
 	}
 	conf_unref(conf);
 	return all_good;
@@ -333,6 +390,18 @@ static int64_t sendable_at(struct outbox *outbox, int64_t now_ms)
 	return pace_ms;
 }
 
+/*
+ * Lanes at the head of the line for which something arrived while they waited are read again: it
+ * may belong before what was loaded, and its change into the same update.
+ */
+static void unload_outdated(struct dispatcher *d, struct outbox *outbox)
+{
+	while (outbox->ready != NULL && outbox->ready->has_news && !outbox->ready->run->is_begun) {
+		outbox_unload(outbox, outbox->ready);
+		nudge(d);
+	}
+}
+
 /* The run's call, made for the workspace's current settings, travels in the errand. */
 static struct errand *send_off(struct dispatcher *d, struct outbox *outbox, int64_t now_ms)
 {
@@ -367,6 +436,7 @@ static struct errand *feed_next(void *context, int64_t *ret_wake_mono_ms)
 	struct outbox *outbox = start;
 
 	while (outbox != NULL && errand == NULL && !d->is_stopping) {
+		unload_outdated(d, outbox);
 		const int64_t at_ms = sendable_at(outbox, now_ms);
 
 		if (at_ms <= now_ms)
@@ -487,41 +557,6 @@ static enum lane_after judge_failure(
 		&d->rng, delivery->retry_base_ms, delivery->retry_cap_ms, lane->attempts);
 	lane->rest_until_mono_ms = now_ms + outcome->delay_ms;
 	return AFTER_REST;
-}
-
-/* Under the lock: the lane leaves the worker and waits for its reports to be committed. */
-static void settle(struct lane *lane, enum lane_after after)
-{
-	lane->after = after;
-	lane->state = LANE_SETTLING;
-	lane_run_destroy(lane->run);
-	lane->run = NULL;
-	conf_unref(lane->conf);
-	lane->conf = NULL;
-	if (lane->reports == 0)
-		outbox_release(lane->outbox, lane);
-}
-
-static void report_done(struct finish *finish)
-{
-	struct lane *lane = finish->context;
-	struct outbox *outbox = lane->outbox;
-	struct dispatcher *d = finish->owner;
-
-	lock(d);
-	if (--lane->reports == 0 && lane->state == LANE_SETTLING)
-		outbox_release(outbox, lane);
-	nudge_if_short(d, outbox);
-	unlock(d);
-	finish_destroy(finish);
-}
-
-static void send_report(struct dispatcher *d, struct lane *lane, struct finish *finish)
-{
-	finish->done = report_done;
-	finish->context = lane;
-	finish->owner = d;
-	store_finish(d->options.store, finish);
 }
 
 /* Under the lock: what follows from the result. True: the lane goes on with its next call. */
@@ -703,6 +738,7 @@ static bool make_outboxes(struct dispatcher *d, struct error *err)
 			goto out;
 		struct outbox *outbox = add_outbox(d, d->conf, ids[i], names[i]);
 		outbox_split(outbox, cursor_past(0), last_id);
+		outbox->doubt_until = last_id;
 		if (outbox->workspace == NULL && first_id != 0)
 			log_warn("work waits for a workspace that isn't configured",
 				LOG_TEXT("workspace", names[i]));
@@ -817,28 +853,6 @@ void dispatcher_status(struct dispatcher *d,
 		each(context, &status);
 	}
 	unlock(d);
-}
-
-size_t dispatcher_in_flight(struct dispatcher *d)
-{
-	size_t count = 0;
-
-	lock(d);
-	for (struct outbox *outbox = d->outboxes; outbox != NULL; outbox = outbox->following)
-		count += outbox->in_flight;
-	unlock(d);
-	return count;
-}
-
-size_t dispatcher_lanes(struct dispatcher *d)
-{
-	size_t count = 0;
-
-	lock(d);
-	for (struct outbox *outbox = d->outboxes; outbox != NULL; outbox = outbox->following)
-		count += outbox->lane_count;
-	unlock(d);
-	return count;
 }
 
 /* ---- life ---- */

@@ -38,8 +38,16 @@ static char *render_wanted(const char *encoded, struct error *err)
 	return text;
 }
 
+static bool is_doubtful(const struct lane_work *work, int64_t doubt_until)
+{
+	for (size_t i = 0; i < work->job_count; i++)
+		if (work->jobs[i].touches && work->jobs[i].event_id <= doubt_until)
+			return true;
+	return false;
+}
+
 struct lane_run *lane_run_create_take(
-	struct arena *arena, const struct lane_work *work, struct error *err)
+	struct arena *arena, const struct lane_work *work, int64_t doubt_until, struct error *err)
 {
 	struct lane_run *run = xcalloc(1, sizeof(*run));
 
@@ -56,7 +64,8 @@ struct lane_run *lane_run_create_take(
 		lane_run_destroy(run);
 		return NULL;
 	}
-	run->update_due = run->work.touches && strcmp(run->wanted, run->contact->sent) != 0;
+	run->update_due = run->work.touches && run->wanted[0] != '\0' &&
+		(strcmp(run->wanted, run->contact->sent) != 0 || is_doubtful(work, doubt_until));
 	return run;
 }
 
@@ -388,6 +397,7 @@ static bool is_mended(struct lane_run *run)
 enum lane_result lane_take_verdict(
 	struct lane_run *run, const struct conf_workspace *workspace, const struct verdict *verdict)
 {
+	run->is_begun = true;
 	run->job_finished = false;
 	switch (verdict->kind) {
 	case VERDICT_RETRY: doubt_what_was_sent(run, verdict); return LANE_RETRIES;

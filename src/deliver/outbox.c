@@ -128,6 +128,19 @@ void outbox_continue(struct outbox *outbox, struct lane *lane)
 	outbox->ready_count++;
 }
 
+void outbox_unload(struct outbox *outbox, struct lane *lane)
+{
+	assert(lane->state == LANE_READY && !lane->run->is_begun);
+	DL_DELETE(outbox->ready, lane);
+	outbox->ready_count--;
+	lane_run_destroy(lane->run);
+	lane->run = NULL;
+	conf_unref(lane->conf);
+	lane->conf = NULL;
+	lane->state = LANE_DUE;
+	DL_PREPEND(outbox->due, lane);
+}
+
 struct lane *outbox_take_ready(struct outbox *outbox)
 {
 	struct lane *lane = outbox->ready;

@@ -7,12 +7,14 @@
  *
  * States of a lane and who may move it on:
  *
- *   DUE       in the due list       the refill takes it to LOADING
- *   LOADING   the refill's          -> READY, or gone when nothing waits (DUE again on news or
- * error) READY     in the ready list     a worker takes it to RUNNING RUNNING   a worker's -> READY
- * (next call), SETTLING SETTLING  the store's, until all its reports are committed -> DUE, RESTING
- * or gone RESTING   in the heap           -> DUE when its time has come or the workspace works
- * again
+ *   DUE       in the due list    the refill takes it to LOADING
+ *   LOADING   the refill's       -> READY; SETTLING when what waits needs no call; gone when
+ *                                nothing waits; RESTING when the store can't be read
+ *   READY     in the ready list  a worker takes it to RUNNING; DUE again when news came before
+ *                                its first call
+ *   RUNNING   a worker's         -> READY (next call), SETTLING
+ *   SETTLING  the store's        until all its reports are committed -> DUE, RESTING or gone
+ *   RESTING   in the heap        -> DUE when its time has come or the workspace works again
  *
  * Forbidden: a lane that is RUNNING or SETTLING is never loaded (it would be sent twice).
  */
@@ -76,6 +78,7 @@ struct outbox {
 	struct cursor backlog;
 	struct cursor fresh; /* until is INT64_MAX */
 	unsigned splits;     /* how often both were set anew */
+	int64_t doubt_until; /* the last event when this process began */
 	bool fresh_has_more; /* new work was announced, or the last scan was full */
 	bool is_paced;       /* calls wait because of the rate: noticed by the last `next` */
 	bool is_fresh_turn;
@@ -101,6 +104,8 @@ size_t outbox_take_due(struct outbox *outbox, struct lane **ret, size_t max, int
 void outbox_loaded(struct outbox *outbox, struct lane *lane, struct lane_run *run);
 /* RUNNING -> READY, ahead of the others: its next call is filled. */
 void outbox_continue(struct outbox *outbox, struct lane *lane);
+/* READY -> DUE, first in line: its run, not begun yet, is out of date. */
+void outbox_unload(struct outbox *outbox, struct lane *lane);
 /* READY -> RUNNING. */
 struct lane *outbox_take_ready(struct outbox *outbox);
 /* LOADING or SETTLING -> where `after` says; the lane may be gone afterwards. */

@@ -32,7 +32,7 @@
 #define RESET_LATE_MS 2000       /* Intercom's Reset lies this far after the end */
 #define RESET_SPAN_MAX_MS 300000 /* a Reset further ahead is a mistake */
 #define RETRY_AFTER_MAX_S 900
-#define STEP_BACK_MAX_S                                                           \
+#define STEP_BACK_MAX_S \
 	60 /* a Reset this much older is not late but the server's clock set back \
 	    */
 #define RESERVE_PART 50

@@ -10,13 +10,15 @@
  *               derived from all of a customer's records, never patched.
  *   link        a transfer: at that time what `from` had became `to`'s.
  *   contact     the other end: a person in one workspace. `wanted` is what its attributes should
- * be, `sent` what it was last told; where they differ and a job touches, an update is due. job what
- * waits for delivery, and nothing else: rows leave when they are done, so that the hot table stays
- * as small as the backlog. Its key is the order of arrival within a destination (a destination on
- * hold must not be in the way of another's cursor); job_lane is the order of delivery within a
- * contact. parked      jobs that were given up, with the reason; they wait for an operator. attempt
- * one row a call to Intercom, kept by event. totals      one row of counters, changed in the same
- * commit as what they count.
+ *               be, `sent` what it was last told; where they differ and a job touches, an update
+ *               is due.
+ *   job         what waits for delivery, and nothing else: rows leave when they are done, so that
+ *               the hot table stays as small as the backlog. Its key is the order of arrival
+ *               within a destination (a destination on hold must not be in the way of another's
+ *               cursor); job_lane is the order of delivery within a contact.
+ *   parked      jobs that were given up, with the reason; they wait for an operator.
+ *   attempt     one row a call to Intercom, kept by event.
+ *   totals      one row of counters, changed in the same commit as what they count.
  *
  * Texts that may be long or random (event ids, customer keys, identities) are indexed by a 64-bit
  * hash, and a hit is compared in full: random keys dirty an index page each, so the index should

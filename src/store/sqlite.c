@@ -108,6 +108,9 @@ static const char *const SQL_TEXTS[SQL_COUNT] = {
 		"INSERT OR REPLACE INTO attempt (event_id, at_ms, serial, contact_id, call,"
 		" status, verdict, request_id, reason, elapsed_ms)"
 		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	[SQL_PURGE_PARKED_NOTE] =
+		"UPDATE event SET ignored = 'parked, and forgotten after keep_parked'"
+		" WHERE id IN (SELECT event_id FROM parked WHERE parked_at_ms < ?)",
 	[SQL_PURGE_PARKED] = "DELETE FROM parked WHERE parked_at_ms < ?",
 	[SQL_PURGE_SCAN] = "SELECT e.id, e.received_at_ms < ?2,"
 			   " NOT EXISTS (SELECT 1 FROM parked p WHERE p.event_id = e.id)"

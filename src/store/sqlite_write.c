@@ -522,6 +522,11 @@ bool sqlite_purge(struct backend *backend, int64_t delivered_before_ms, int64_t 
 	bool is_last_old = false;
 	bool has_row = true;
 
+	if (!start(backend, SQL_PURGE_PARKED_NOTE, &put, err))
+		return false;
+	put_integer(&put, parked_before_ms);
+	if (!finish(backend, &put, err))
+		return false;
 	if (!start(backend, SQL_PURGE_PARKED, &put, err))
 		return false;
 	put_integer(&put, parked_before_ms);

@@ -428,6 +428,8 @@ static void purging_spares_what_waits_and_what_is_parked(void **state)
 		bench->writer, INT64_MIN, 10, &cursor, 10, &purged, &totals, &bench->err));
 	commit(bench);
 	assert_int_equal(totals.parked, 0);
+	GOOD(bench->ops->event_get(bench->writer, 3, NULL, &bench->arena, &row, &bench->err));
+	assert_string_equal(row.state, "ignored"); /* not delivered, and it says so */
 }
 
 static void what_is_parked_for_ever_is_not_in_the_way(void **state)

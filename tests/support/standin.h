@@ -127,14 +127,16 @@ void standin_handle(struct standin *standin, int64_t now_ms, const struct standi
  * Adds a scripted fault (a JSON object) or several (an array of them). A call meets the first rule
  * that matches it and is due:
  *
- *   method "POST", path "/contacts" (a prefix), body "text in it", contact "u1" (an external id:
- * calls that are about it)                       all given ones must match; none: every call nth 1,
- * times 1                           from the nth matching call on, so many times; 0: always status
- * 503                               this answer instead of the real one, with answer {…} or "text"
- * this body, or code "server_error", message "…"       an error envelope headers
- * {"Retry-After":"3"}            and these headers besides took_effect true the call is carried out
- * all the same drop "before" | "after" | "midway"       see enum standin_drop delay_ms 2000 besides
- * the options' own
+ *   method "POST", path "/contacts" (a prefix), body "text in it",
+ *   contact "u1" (an external id: calls about it)   all given ones must match; none: every call
+ *   nth 1, times 1              from the nth matching call on, so many times; 0: always
+ *   status 503                  this answer instead of the real one, with
+ *   answer {...} or "text"      this body, or
+ *   code "server_error", message "..."   an error envelope
+ *   headers {"Retry-After":"3"}          and these headers besides
+ *   took_effect true            the call is carried out all the same
+ *   drop "before" | "after" | "midway"   see enum standin_drop
+ *   delay_ms 2000               besides the options' own
  */
 bool standin_add_rules(struct standin *standin, const char *json, size_t len, struct error *err);
 void standin_clear_rules(struct standin *standin);
