@@ -893,6 +893,7 @@ bool dispatcher_start(struct dispatcher *d, struct error *err)
 {
 	if (pthread_create(&d->thread, NULL, refill_until_stopped, d) != 0)
 		return error_set(err, "cannot start the dispatcher's thread");
+	(void)pthread_setname_np(d->thread, "subrelay-refill"); /* only for people */
 	d->has_thread = true;
 	return true;
 }

@@ -701,6 +701,7 @@ struct store *store_open(const struct store_options *options, struct error *err)
 			(void)error_set(err, "cannot start the store's thread");
 			goto fail;
 		}
+		(void)pthread_setname_np(store->thread, "subrelay-store"); /* only for people */
 		store->has_thread = true;
 	}
 	return store;
