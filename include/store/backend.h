@@ -227,6 +227,9 @@ struct store_backend {
 	bool (*attempt_list)(struct backend *backend, int64_t event_id,
 		void (*row)(void *context, const struct attempt *attempt), void *context,
 		struct error *err);
+	/* A contact by the store's id; one that isn't there is an error. */
+	bool (*contact_get)(struct backend *backend, int64_t id, struct arena *arena,
+		struct stored_contact *ret, struct error *err);
 	/* The jobs of an event, waiting and parked. */
 	bool (*job_list)(struct backend *backend, int64_t event_id,
 		void (*row)(void *context, const struct job *job,

@@ -76,7 +76,8 @@ static void print_delivery(const json_t *delivery)
 	}
 	if (json_object_size(wanted) > 0) {
 		print_json_line("attributes", wanted);
-		print_json_line("sent so far", json_object_get(delivery, "sent"));
+		if (!json_equal(wanted, json_object_get(delivery, "sent")))
+			print_json_line("sent so far", json_object_get(delivery, "sent"));
 	}
 }
 

@@ -143,11 +143,17 @@ static const char *json_or(const char *json, const char *fallback)
 	return json && json[0] != '\0' ? json : fallback;
 }
 
+/* An event concerns one contact, a transfer a few; beyond this many only waiting ones are listed. */
+#define CONTACTS_MAX 64
+
 struct naming {
 	struct control_call *call;
 	const char **names;
 	int64_t *ids;
 	size_t count;
+	/* Contacts that were called for this event and are not listed yet. */
+	int64_t contacts[CONTACTS_MAX];
+	size_t contact_count;
 };
 
 static const char *destination_name(const struct naming *naming, int64_t id)
@@ -159,17 +165,33 @@ static const char *destination_name(const struct naming *naming, int64_t id)
 	return NULL;
 }
 
+static void write_contact(struct json_out *out, const struct naming *naming,
+	const struct stored_contact *contact, const char *state)
+{
+	json_out_key_text(out, "workspace", destination_name(naming, contact->destination_id));
+	json_out_key_text(out, contact->is_email ? "email" : "user_id", contact->identity);
+	json_out_key_text(out, "intercom_id", contact->intercom_id);
+	json_out_key_text(out, "state", state);
+	write_wanted(out, contact->wanted);
+	json_out_key_raw(out, "sent", json_or(contact->sent, "{}"));
+}
+
+static void forget_contact(struct naming *naming, int64_t id)
+{
+	for (size_t i = 0; i < naming->contact_count; i++)
+		if (naming->contacts[i] == id)
+			naming->contacts[i] = naming->contacts[--naming->contact_count];
+}
+
 static void add_delivery(void *context, const struct job *job, const struct stored_contact *contact,
 	const struct parking *parking)
 {
-	const struct naming *naming = context;
+	struct naming *naming = context;
 	struct json_out *out = &naming->call->row;
 
+	forget_contact(naming, contact->id);
 	json_out_object(out);
-	json_out_key_text(out, "workspace", destination_name(naming, job->destination_id));
-	json_out_key_text(out, contact->is_email ? "email" : "user_id", contact->identity);
-	json_out_key_text(out, "intercom_id", contact->intercom_id);
-	json_out_key_text(out, "state", parking ? "parked" : "waiting");
+	write_contact(out, naming, contact, parking ? "parked" : "waiting");
 	json_out_key_text(out, "event_name", job->name);
 	if (job->name)
 		json_out_key_integer(out, "created_at", job->created_at);
@@ -177,12 +199,40 @@ static void add_delivery(void *context, const struct job *job, const struct stor
 		json_out_key_text(out, "created_at", NULL);
 	json_out_key_raw(out, "metadata", json_or(job->metadata, "null"));
 	json_out_key_boolean(out, "touches", job->touches);
-	write_wanted(out, contact->wanted);
-	json_out_key_raw(out, "sent", json_or(contact->sent, "{}"));
 	json_out_key_text(out, "reason", parking ? parking->reason : "");
 	json_out_key_text(out, "request_id", parking ? parking->request_id : "");
 	control_key_time(out, "parked_at", parking ? parking->parked_at_ms : TIME_NONE);
 	json_out_object_end(out);
+}
+
+static void note_contact(void *context, const struct attempt *attempt)
+{
+	struct naming *naming = context;
+
+	for (size_t i = 0; i < naming->contact_count; i++)
+		if (naming->contacts[i] == attempt->contact_id)
+			return;
+	if (naming->contact_count < CONTACTS_MAX)
+		naming->contacts[naming->contact_count++] = attempt->contact_id;
+}
+
+/* The job is gone with its delivery; whom it went to, and what that contact has now, is known. */
+static bool add_delivered(
+	struct naming *naming, const char *state, struct arena *arena, struct error *err)
+{
+	struct control_call *call = naming->call;
+
+	for (size_t i = 0; i < naming->contact_count; i++) {
+		struct stored_contact contact;
+
+		if (!call->ops->contact_get(
+			    call->reader, naming->contacts[i], arena, &contact, err))
+			return false;
+		json_out_object(&call->row);
+		write_contact(&call->row, naming, &contact, state);
+		json_out_object_end(&call->row);
+	}
+	return true;
 }
 
 static void add_attempt(void *context, const struct attempt *attempt)
@@ -223,7 +273,10 @@ bool control_show(struct control_call *call, struct error *err)
 	write_body(out, row.event.body, row.event.body_len);
 	json_out_key(out, "deliveries");
 	json_out_array(out);
-	if (!call->ops->job_list(call->reader, row.event.id, add_delivery, &naming, err))
+	if (!call->ops->attempt_list(call->reader, row.event.id, note_contact, &naming, err) ||
+		!call->ops->job_list(call->reader, row.event.id, add_delivery, &naming, err) ||
+		!add_delivered(&naming, strcmp(row.state, "ignored") == 0 ? "ignored" : "delivered",
+			&arena, err))
 		goto out;
 	json_out_array_end(out);
 	json_out_key(out, "attempts");

@@ -444,5 +444,6 @@ const struct store_backend store_sqlite = {
 	.event_get = sqlite_event_get,
 	.event_list = sqlite_event_list,
 	.attempt_list = sqlite_attempt_list,
+	.contact_get = sqlite_contact_get,
 	.job_list = sqlite_job_list,
 };

@@ -141,6 +141,8 @@ bool sqlite_event_get(struct backend *backend, int64_t id, const char *event_id,
 	struct arena *arena, struct event_row *ret, struct error *err);
 bool sqlite_event_list(struct backend *backend, const struct event_filter *filter,
 	bool (*row)(void *context, const struct event_row *row), void *context, struct error *err);
+bool sqlite_contact_get(struct backend *backend, int64_t id, struct arena *arena,
+	struct stored_contact *ret, struct error *err);
 bool sqlite_attempt_list(struct backend *backend, int64_t event_id,
 	void (*row)(void *context, const struct attempt *attempt), void *context,
 	struct error *err);

@@ -117,7 +117,7 @@ static struct job job_of(sqlite3_stmt *row, struct arena *arena)
 	};
 }
 
-static bool contact_get(struct backend *backend, int64_t id, struct arena *arena,
+bool sqlite_contact_get(struct backend *backend, int64_t id, struct arena *arena,
 	struct stored_contact *ret, struct error *err)
 {
 	sqlite3_stmt *row = sqlite_statement(backend, SQL_CONTACT_GET, err);
@@ -191,7 +191,8 @@ bool sqlite_lane_load(struct backend *backend, int64_t contact_id, size_t jobs_m
 		work.jobs[work.job_count] = job_of(row, arena);
 		work.touches |= work.jobs[work.job_count++].touches;
 	}
-	if (work.job_count > 0 && !contact_get(backend, contact_id, arena, &work.contact, err))
+	if (work.job_count > 0 &&
+		!sqlite_contact_get(backend, contact_id, arena, &work.contact, err))
 		return false;
 	if (work.has_more && !work.touches && !lane_touches(backend, &work, err))
 		return false;
@@ -437,7 +438,7 @@ bool sqlite_job_list(struct backend *backend, int64_t event_id,
 					.request_id = sqlite_column(query, 13, &arena),
 				};
 			const bool is_found =
-				contact_get(backend, job.contact_id, &arena, &contact, err);
+				sqlite_contact_get(backend, job.contact_id, &arena, &contact, err);
 			if (is_found)
 				row(context, &job, &contact, is_parked ? &parking : NULL);
 			arena_finish(&arena);

@@ -222,6 +222,23 @@ def test_order_when_they_wait(t):
     equal(times[1:], sorted(times[1:]), "order of those that waited")
 
 
+def test_show_of_a_delivered_event_says_to_whom(t):
+    """The question of support: the job is gone by then, the contact isn't."""
+    standin, daemon = t.both()
+    bought = harness.initial_purchase()
+    daemon.accept(bought)
+    daemon.wait_idle()
+    shown = show(daemon, bought)
+    equal(shown["state"], "delivered")
+    equal(len(shown["deliveries"]), 1)
+    delivery = shown["deliveries"][0]
+    equal(delivery["user_id"], "u1")
+    equal(delivery["state"], "delivered")
+    equal(delivery["wanted"]["subscription_status"], "active")
+    equal(delivery["sent"], delivery["wanted"])
+    equal(delivery["intercom_id"], standin.state()["contacts"][0]["id"])
+
+
 def test_late_event_does_not_turn_back(t):
     standin, daemon = t.both()
     old = harness.renewal()
