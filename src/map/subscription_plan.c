@@ -75,7 +75,7 @@ static const char *event_key(const struct conf *conf, const struct sub_event *su
 	case SUB_REFUND_REVERSED: return "refund_reversed";
 	case SUB_OTHER: break;
 	}
-	assert(!"an event that isn't relayed must not be planned");
+	assert(false); /* an event that isn't relayed is never planned */
 	return NULL;
 }
 
