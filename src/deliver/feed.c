@@ -54,7 +54,6 @@ static struct errand *send_off(struct dispatcher *d, struct outbox *outbox, int6
 	hold_started(&outbox->hold);
 	pace_sent(&outbox->pace, now_ms);
 	outbox->in_flight++;
-	lane->sent_mono_ms = now_ms;
 	errand->call = lane->run->call;
 	errand->workspace = conf_workspace_get(lane->conf, outbox->workspace->name);
 	reply_clear(&errand->reply);
@@ -131,8 +130,7 @@ static void log_change(const struct outbox *outbox, enum hold_change change, con
 {
 	if (change == HOLD_BEGAN)
 		log_error("delivery is held: Intercom doesn't take calls; nothing is lost, it goes "
-			  "on by "
-			  "itself once that is mended",
+			  "on by itself once that is mended",
 			LOG_TEXT("workspace", outbox->name), LOG_TEXT("why", why));
 	else if (change == HOLD_ENDED)
 		log_info("delivery goes on", LOG_TEXT("workspace", outbox->name));

@@ -48,8 +48,7 @@ struct lane {
 	unsigned reports;     /* on their way to the store */
 	struct lane_run *run; /* READY, RUNNING */
 	struct errand errand; /* the call under way; its `call` is lent by the run */
-	int64_t sent_mono_ms;
-	struct conf *conf; /* referenced while there is a run */
+	struct conf *conf;    /* referenced while there is a run */
 	struct heap_item rest;
 	struct lane *prev;
 	struct lane *next;

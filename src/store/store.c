@@ -103,8 +103,7 @@ int64_t writing_destination(struct writing *writing, const char *name, struct er
 	}
 	if (!writing->ops->destination_id(writing->backend, name, &id, err))
 		return 0;
-	/* Remembered even if this transaction is rolled back: then forget_destinations is called.
-	 */
+	/* An id that a rollback takes back is forgotten with it, see roll_back. */
 	const size_t at = writing->destination_count++;
 	(void)snprintf(
 		writing->destinations[at].name, sizeof(writing->destinations[at].name), "%s", name);

@@ -226,7 +226,14 @@ static void an_archived_contact_is_brought_back_or_left(void **state)
 	assert_int_equal(standin_event_count(rig->standin), 1);
 	rig_destroy(rig);
 
-	rig = rig_create("[intercom.x]\n[intercom.y]\narchived = skip\n", NULL);
+	rig = rig_create("[intercom]\narchived = skip\n", NULL);
+	contact(rig, "{'external_id':'u1','state':'archived'}", NULL);
+	post(rig, "u1", "e1", "INITIAL_PURCHASE", 1699990001);
+	rig_drain(rig, HOUR_MS);
+	assert_string_equal(standin_contact_state(rig->standin, "u1"), "archived");
+	assert_int_equal(standin_event_count(rig->standin), 0);
+	assert_int_equal(rig_totals(rig).ignored, 1);
+	assert_int_equal(rig_totals(rig).delivered, 0);
 	rig_destroy(rig);
 }
 
