@@ -19,7 +19,6 @@
 #include "store/store.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
 #include <malloc.h>
 #include <netinet/in.h>
 #include <pthread.h>
@@ -54,6 +53,7 @@ struct daemon {
 	struct routes *routes;
 	struct control *control;
 	struct listener *listener;
+	bool is_on_loopback; /* what is listened on since the start */
 };
 
 /* ---- systemd ---- */
@@ -83,29 +83,31 @@ static bool passed_socket(int *ret_fd, struct error *err)
 	return true;
 }
 
-/* The configuration could only look at `listen`; a passed socket may be open to the world. */
-static bool check_passed_socket(const struct conf *conf, int fd, struct error *err)
+static bool is_loopback(int fd)
 {
 	struct sockaddr_storage address = {0};
 	socklen_t len = sizeof(address);
-	bool is_loopback = false;
 
 	if (getsockname(fd, (struct sockaddr *)&address, &len) != 0)
-		return error_set(err, "the passed socket: %s", strerror(errno));
+		return false; /* who knows */
 	if (address.ss_family == AF_INET)
-		is_loopback =
-			ntohl(((const struct sockaddr_in *)&address)->sin_addr.s_addr) >> 24 ==
+		return ntohl(((const struct sockaddr_in *)&address)->sin_addr.s_addr) >> 24 ==
 			IN_LOOPBACKNET;
-	else if (address.ss_family == AF_INET6)
-		is_loopback =
-			IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)&address)->sin6_addr);
-	for (size_t i = 0; i < conf->source_count; i++) {
+	return address.ss_family == AF_INET6 &&
+		IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)&address)->sin6_addr);
+}
+
+/* The configuration could only look at its own `listen`; what is really listened on may be a passed
+ * socket, or, after a reload, the address of the start: perhaps open to the world. */
+static bool check_openness(const struct daemon *daemon, const struct conf *conf, struct error *err)
+{
+	for (size_t i = 0; i < conf->source_count && !daemon->is_on_loopback; i++) {
 		const struct conf_source *source = &conf->sources[i];
 
-		if (!is_loopback && source->source->allows_anyone != NULL &&
+		if (source->source->allows_anyone != NULL &&
 			source->source->allows_anyone(source->options))
 			return error_set(err,
-				"[%s] lets anybody in, and the passed socket isn't on a loopback "
+				"[%s] lets anybody in, and what is listened on isn't a loopback "
 				"address",
 				source->name);
 	}
@@ -164,10 +166,16 @@ static struct conf *load_conf(const char *path, struct error *err)
 static void reload(struct daemon *daemon)
 {
 	struct conf_report report = {0};
+	struct error err = {0};
 
 	tell_systemd("RELOADING=1");
 	struct conf *conf = conf_load(daemon->config_path, environ, &report);
 	log_problems(&report);
+	if (conf != NULL && !check_openness(daemon, conf, &err)) {
+		log_error("configuration", LOG_TEXT("problem", err.text));
+		conf_unref(conf);
+		conf = NULL;
+	}
 	if (conf == NULL) {
 		log_error("the configuration was not reloaded: the old one stays in force");
 	} else {
@@ -247,7 +255,11 @@ static bool start_listening(struct daemon *daemon, struct error *err)
 {
 	int fd;
 
-	if (!passed_socket(&fd, err) || (fd >= 0 && !check_passed_socket(daemon->conf, fd, err)))
+	if (!passed_socket(&fd, err))
+		return false;
+	daemon->is_on_loopback =
+		fd >= 0 ? is_loopback(fd) : daemon->conf->server.listen.is_loopback;
+	if (!check_openness(daemon, daemon->conf, err))
 		return false;
 	daemon->intake = intake_create(daemon->store, daemon->clock);
 	daemon->routes = routes_create(daemon->conf, daemon->intake, daemon->store);

@@ -166,6 +166,19 @@ def test_reload_of_a_bad_file_keeps_the_old_one(t):
     check(daemon.is_running(), "it ended")
 
 
+def test_reload_does_not_open_the_door(t):
+    """The file says loopback, but what is listened on is still what the start opened."""
+    t.expect_log("lets anybody in", "not reloaded", "a webhook was refused")
+    daemon = t.daemon()
+    daemon.stop()
+    daemon.set(server__listen=f"0.0.0.0:{daemon.port}")
+    daemon.start()
+    daemon.set(server__listen=f"127.0.0.1:{daemon.port}", revenuecat__allow_unauthenticated="yes")
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_log("not reloaded")
+    equal(daemon.post(harness.renewal(), authorization=None).status, 401)
+
+
 def test_reload_under_load(t):
     t.expect_log("level=warn")
     standin, daemon = t.both()
