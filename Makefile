@@ -3,6 +3,7 @@
 #   make                 build/subrelay                 make run        the daemon, for a look
 #   make test            every test                     make bench      what it can do on this machine
 #   make test SANITIZER=address|undefined|thread|address,undefined
+#   make simulate SEEDS=1-10000                      make fuzz TIME=60
 #   make lint format format-check                       make install DESTDIR= PREFIX=
 #   V=1 shows the commands; WERROR=1 makes warnings errors; CC=clang works too
 
@@ -44,10 +45,13 @@ LIBRARY := $(BUILD)/libsubrelay.a
 PROGRAM := $(BUILD)/subrelay
 
 # Tests that are C programs of their own: one cmocka binary a file.
-TEST_SOURCES := $(shell find tests/unit tests/contract tests/scenario -name 'test_*.c' 2>/dev/null | LC_ALL=C sort)
+TEST_SOURCES := $(shell find tests/unit tests/contract tests/scenario tests/faults -name 'test_*.c' 2>/dev/null | LC_ALL=C sort)
 TEST_PROGRAMS := $(TEST_SOURCES:%.c=$(BUILD)/%)
 SUPPORT_SOURCES := $(filter-out %_main.c,$(shell find tests/support -name '*.c' 2>/dev/null | LC_ALL=C sort))
 SUPPORT_OBJECTS := $(SUPPORT_SOURCES:%.c=$(BUILD)/obj/%.o)
+# The simulation is one program out of many files.
+SIMULATION_SOURCES := $(shell find tests/simulation -name '*.c' 2>/dev/null | LC_ALL=C sort)
+SIMULATE := $(if $(SIMULATION_SOURCES),$(BUILD)/tests/simulation/simulate)
 # Programs that the tests and the bench start: the Intercom stand-in and the load generator.
 TOOL_SOURCES := $(shell find tests/support tests/bench -name '*_main.c' 2>/dev/null | LC_ALL=C sort)
 TOOLS := $(patsubst %_main.c,$(BUILD)/%,$(TOOL_SOURCES))
@@ -73,6 +77,11 @@ $(TEST_PROGRAMS): $(BUILD)/%: $(BUILD)/obj/%.o $(SUPPORT_OBJECTS) $(LIBRARY)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
 
 $(TOOLS): $(BUILD)/%: $(BUILD)/obj/%_main.o $(SUPPORT_OBJECTS) $(LIBRARY)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
+
+$(SIMULATE): $(SIMULATION_SOURCES:%.c=$(BUILD)/obj/%.o) $(SUPPORT_OBJECTS) $(LIBRARY)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
@@ -103,13 +112,22 @@ run: deps-run
 test: deps-test
 	$(Q)$(MAKE) --no-print-directory run-tests
 
-tests: $(PROGRAM) $(TEST_PROGRAMS) $(TOOLS)
+tests: $(PROGRAM) $(TEST_PROGRAMS) $(TOOLS) $(SIMULATE)
 run-tests: tests
 	$(Q)tests/run.sh $(BUILD)
 
 bench: deps-test
 	$(Q)$(MAKE) --no-print-directory tests
 	$(Q)tests/bench/run.sh $(BUILD)
+
+# SEEDS: how many from 1 on, a range 5-9, or one: =7. JOBS: processes side by side.
+SEEDS ?= 1000
+JOBS ?= $(shell nproc)
+simulate: deps-test
+	$(Q)$(MAKE) --no-print-directory $(SIMULATE)
+	$(Q)$(SIMULATE) --seeds '$(SEEDS)' --jobs $(JOBS)
+
+-include tests/fuzz/fuzz.mk
 
 CHECKED := $(shell find src include tests -name '*.[ch]' | LC_ALL=C sort)
 format:
@@ -143,6 +161,6 @@ install: $(PROGRAM)
 clean:
 	rm -rf build
 
-.PHONY: all deps deps-run deps-test deps-check run test tests run-tests bench format format-check lint \
-	print-flags print-libs install clean
+.PHONY: all deps deps-run deps-test deps-check run test tests run-tests bench simulate format \
+	format-check lint print-flags print-libs install clean
 .DELETE_ON_ERROR:

@@ -17,6 +17,7 @@ count() { # file: a TAP log
 }
 
 for program in $(find "$build/tests/unit" "$build/tests/contract" "$build/tests/scenario" \
+	"$build/tests/faults" \
 	-type f -name 'test_*' 2>/dev/null | LC_ALL=C sort); do
 	name=${program#"$build/tests/"}
 	case $name in *"$pattern"*) ;; *) continue ;; esac
