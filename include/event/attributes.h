@@ -5,8 +5,8 @@
  * A small ordered set of named values: what a contact's custom attributes should be.
  *
  * Each value remembers who said so and as of when, so that several sources may write to one
- * contact: the newest word on a name wins, and a source always overrules itself. Two texts: the
- * compact form that the store keeps (attributes_encode / _decode), and the JSON object that
+ * contact: the newest word on a name wins (of the same time, the one of the later source by name),
+ * and a source always overrules itself. Two texts: the compact form that the store keeps (attributes_encode / _decode), and the JSON object that
  * Intercom is sent (attributes_render), same set, same bytes. Names and strings are owned. Not
  * thread-safe.
  */

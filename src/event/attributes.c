@@ -90,6 +90,12 @@ static struct attribute *append(struct attributes *set, const char *name)
 	return item;
 }
 
+/* Of two words of one time one must win, whichever came first. */
+static bool is_newer(const struct attribute *item, int64_t at_ms, const char *by)
+{
+	return item->at_ms > at_ms || (item->at_ms == at_ms && strcmp(item->by, by) > 0);
+}
+
 /* The item that this word goes into; NULL when another source's word on the name is newer. */
 static struct attribute *claim(
 	struct attributes *set, const char *name, int64_t at_ms, const char *by)
@@ -98,7 +104,7 @@ static struct attribute *claim(
 	struct attribute *item = find(set, name);
 	if (!item)
 		item = append(set, name);
-	else if (item->at_ms > at_ms && !text_equal(item->by, by))
+	else if (!text_equal(item->by, by) && is_newer(item, at_ms, by))
 		return NULL;
 	item->at_ms = at_ms;
 	if (!text_equal(item->by, by)) {

@@ -61,11 +61,15 @@ static void newest_word_wins(void **state)
 	assert_value(&set, "plan", "ios");
 	attributes_set_text(&set, "plan", "newer", 1001, "stripe");
 	assert_value(&set, "plan", "newer");
+	/* Of the same time: the same one wins, whichever comes first. */
+	attributes_set_text(&set, "plan", "tie", 1001, "revenuecat");
+	assert_value(&set, "plan", "newer");
+	attributes_set_text(&set, "tied", "first", 1001, "revenuecat");
+	attributes_set_text(&set, "tied", "second", 1001, "stripe");
+	assert_value(&set, "tied", "second");
 	assert_string_equal(attributes_get(&set, "plan")->by, "stripe");
 	assert_int_equal(attributes_get(&set, "plan")->at_ms, 1001);
-	attributes_set_text(&set, "plan", "same instant", 1001, "revenuecat");
-	assert_value(&set, "plan", "same instant");
-	assert_int_equal(set.count, 1);
+	assert_int_equal(set.count, 2);
 	attributes_finish(&set);
 }
 
