@@ -49,7 +49,7 @@
  */
 #define ACCEPT_PAUSE_MS 100
 #define ACCEPTS_PER_ROUND 64
-#define DROP_BYTES ((size_t)256 * 1024)
+#define DROP_BYTES ((size_t)16 * 1024)
 
 struct straggler {
 	int fd;
@@ -207,7 +207,8 @@ static bool straggler_drop(const struct straggler *straggler, bool is_ready, int
 		return true;
 	if (!is_ready)
 		return false;
-	ssize_t dropped = recv(straggler->fd, NULL, DROP_BYTES, MSG_TRUNC | MSG_DONTWAIT);
+	char dropped_bytes[DROP_BYTES];
+	ssize_t dropped = recv(straggler->fd, dropped_bytes, sizeof(dropped_bytes), MSG_DONTWAIT);
 	return dropped == 0 || (dropped < 0 && errno != EAGAIN && errno != EINTR);
 }
 
