@@ -116,6 +116,15 @@ tests: $(PROGRAM) $(TEST_PROGRAMS) $(TOOLS) $(SIMULATE)
 run-tests: tests
 	$(Q)tests/run.sh $(BUILD)
 
+# The integration tests with daemon and commands under valgrind; and, with SANITIZER=thread, what
+# runs in several threads. Neither has a suppression.
+VALGRIND := valgrind -q --leak-check=full --show-leak-kinds=definite,indirect,possible \
+	--errors-for-leak-kinds=definite,indirect,possible --error-exitcode=99
+run-valgrind: tests
+	$(Q)SUBRELAY_UNDER='$(VALGRIND)' SUBRELAY_PATIENCE=8 TEST=integration/ tests/run.sh $(BUILD)
+run-threads: tests
+	$(Q)SUBRELAY_PATIENCE=4 TEST=integration/ tests/run.sh $(BUILD)
+
 bench: deps-test
 	$(Q)$(MAKE) --no-print-directory tests
 	$(Q)tests/bench/run.sh $(BUILD)
@@ -161,6 +170,6 @@ install: $(PROGRAM)
 clean:
 	rm -rf build
 
-.PHONY: all deps deps-run deps-test deps-check run test tests run-tests bench simulate format \
+.PHONY: all deps deps-run deps-test deps-check run test tests run-tests run-valgrind run-threads bench simulate format \
 	format-check lint print-flags print-libs install clean
 .DELETE_ON_ERROR:

@@ -8,6 +8,8 @@ logs=$build/test-logs
 rm -rf "$logs" && mkdir -p "$logs"
 passed=0
 failed=0
+# Under a sanitizer or valgrind everything takes longer, by this whole number.
+seconds_max=$((600 * ${SUBRELAY_PATIENCE:-1}))
 
 count() { # file: a TAP log
 	ok=$(grep -c '^ok ' "$1")
@@ -43,7 +45,8 @@ for script in $(find tests/integration -name 'test_*.py' 2>/dev/null | LC_ALL=C 
 	name=${script#tests/}
 	case $name in *"$pattern"*) ;; *) continue ;; esac
 	log=$logs/$(echo "$name" | tr / _).tap
-	PYTHONDONTWRITEBYTECODE=1 SUBRELAY_BUILD=$build PYTHONPATH=tests/support timeout 600 python3 "$script" >"$log" 2>"$log.err"
+	PYTHONDONTWRITEBYTECODE=1 SUBRELAY_BUILD=$build PYTHONPATH=tests/support \
+		timeout "$seconds_max" python3 "$script" >"$log" 2>"$log.err"
 	status=$?
 	before=$failed
 	count "$log"

@@ -11,6 +11,9 @@ the test is over, however it ends. A test fails when it raises, and also when
 Nothing here waits for a fixed time: wait_until polls a condition up to a deadline.
 
     SUBRELAY_BUILD=build PYTHONPATH=tests/support python3 tests/integration/test_relay.py [PATTERN]
+
+SUBRELAY_UNDER="valgrind …" runs daemon and commands under that; what it prints about them, and its own
+exit code, fail the test (see make valgrind).
 """
 
 import atexit
@@ -22,6 +25,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -35,6 +39,7 @@ import zlib
 
 BUILD = os.path.abspath(os.environ.get("SUBRELAY_BUILD", "build"))
 PROGRAM = os.path.join(BUILD, "subrelay")
+UNDER = shlex.split(os.environ.get("SUBRELAY_UNDER", ""))
 STANDIN = os.path.join(BUILD, "tests/support/standin")
 LOAD = os.path.join(BUILD, "tests/bench/load")
 AUTHORIZATION = "Bearer test-webhook-secret"
@@ -319,7 +324,8 @@ def _open_private(path, flags):
 
 
 _LEVEL = re.compile(r"\blevel=(warn|error)\b")
-_SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|Assertion .* failed")
+_SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|Assertion .* failed"
+                        r"|^==\d+== ")
 
 
 def clean_environment(more=None):
@@ -393,7 +399,7 @@ class Daemon:
         check(self.process is None or self.process.poll() is not None, "the daemon runs already")
         with open(self.stdout_file, "ab") as out, open(self.stderr_file, "ab") as err:
             self.process = start_process(
-                command or [PROGRAM, "serve", "-c", self.file], stdin=subprocess.DEVNULL,
+                command or [*UNDER, PROGRAM, "serve", "-c", self.file], stdin=subprocess.DEVNULL,
                 stdout=out, stderr=err, cwd=self.directory,
                 env=clean_environment(self.environment), **more)
         return self
@@ -516,7 +522,7 @@ class Daemon:
         """subrelay VERB … -c FILE; wants exit code 0 unless ok is another code, or None for any."""
         where = ["--socket", self.socket] if socket_only else ["-c", self.file]
         result = subprocess.run(
-            [PROGRAM, arguments[0], *where, *arguments[1:]], input=stdin, capture_output=True,
+            [*UNDER, PROGRAM, arguments[0], *where, *arguments[1:]], input=stdin, capture_output=True,
             timeout=60 * PATIENCE, env=clean_environment(environment or self.environment),
             cwd=self.directory, check=False)
         wanted = 0 if ok is True else ok
