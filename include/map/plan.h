@@ -39,6 +39,10 @@ struct link {
 	const char *to;
 };
 
+/* One person may have many ids, but a thousand of them are somebody's test address: this many of a
+ * contact's customers are looked at, the newest. */
+#define CONTACT_KEYS_MAX 16
+
 struct contact_ref {
 	const char *destination; /* see destination.h */
 	const char *identity;
@@ -58,6 +62,7 @@ struct customer {
 	/* Whom Intercom knows it as; identity NULL: not known yet. */
 	struct contact_ref contact;
 	struct contact_ref stored_contact; /* as it was loaded */
+	bool is_planned;                   /* the planner's own */
 	struct customer *next;             /* the ledger's own */
 };
 
@@ -68,6 +73,9 @@ struct ledger {
 	 * not known stays empty with id 0. */
 	bool (*load)(
 		void *context, struct customer *customer, struct arena *arena, struct error *err);
+	/* Keys of the scope's customers that are this contact, as they are stored. May be NULL. */
+	bool (*keys_of)(void *context, const char *scope, const struct contact_ref *contact,
+		struct arena *arena, const char ***ret_keys, size_t *ret_count, struct error *err);
 	void *context;
 	struct customer *loaded; /* so that each is loaded once */
 };
@@ -76,8 +84,17 @@ struct ledger {
 struct customer *ledger_customer(
 	struct ledger *ledger, const char *scope, const char *key, struct error *err);
 
-/* Who says so, for the attributes derived from this customer: short, and different for each. */
-const char *plan_author(struct arena *arena, const struct customer *customer);
+/* All customers of the scope that are this contact: it may go by several ids. Newest first as far as
+ * they are stored; see CONTACT_KEYS_MAX. */
+bool ledger_customers_of(struct ledger *ledger, const char *scope,
+	const struct contact_ref *contact, struct customer ***ret_customers, size_t *ret_count,
+	struct error *err);
+
+bool contact_ref_equal(const struct contact_ref *a, const struct contact_ref *b);
+
+/* Who says so, for the attributes that a scope's customers give this contact: short, and different
+ * for each. */
+const char *plan_author(struct arena *arena, const char *scope, const struct contact_ref *contact);
 
 struct plan_record {
 	struct customer *customer;
@@ -88,7 +105,7 @@ struct plan_record {
 /* What a contact's attributes should now be, as far as this event's source has a say. */
 struct plan_update {
 	struct contact_ref contact;
-	struct customer *customer; /* whose attributes these are */
+	struct customer *customer; /* one of those that are this contact */
 	struct attributes attributes;
 };
 
@@ -121,6 +138,9 @@ struct plan {
 
 void plan_init(struct plan *plan, struct arena *arena);
 void plan_finish(struct plan *plan);
+
+/* In the order of events: by time, rank, id. */
+int record_compare(const struct record *a, const struct record *b);
 
 /* Puts a record into the plan and into the customer, in order; one with the same id is left alone.
  */

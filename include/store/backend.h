@@ -165,6 +165,11 @@ struct store_backend {
 	 * there. */
 	bool (*customer_load)(struct backend *backend, struct customer *customer,
 		struct arena *arena, struct error *err);
+	/* The keys of the customers of this scope whose contact this is, the newest first; at most
+	 * CONTACT_KEYS_MAX. */
+	bool (*customer_keys)(struct backend *backend, const char *scope,
+		const struct contact_ref *contact, struct arena *arena, const char ***ret_keys,
+		size_t *ret_count, struct error *err);
 	/* Writes key and contact; sets the id of a new one. */
 	bool (*customer_save)(
 		struct backend *backend, struct customer *customer, struct error *err);

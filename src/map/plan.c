@@ -39,10 +39,45 @@ struct customer *ledger_customer(
 	return customer;
 }
 
-const char *plan_author(struct arena *arena, const struct customer *customer)
+bool contact_ref_equal(const struct contact_ref *a, const struct contact_ref *b)
 {
-	return arena_printf(arena, "%s#%08x", customer->scope,
-		(unsigned)text_hash(customer->key, strlen(customer->key), 0));
+	return text_equal(a->identity, b->identity) && text_equal(a->destination, b->destination) &&
+		a->is_email == b->is_email;
+}
+
+bool ledger_customers_of(struct ledger *ledger, const char *scope,
+	const struct contact_ref *contact, struct customer ***ret_customers, size_t *ret_count,
+	struct error *err)
+{
+	const char **keys = NULL;
+	size_t key_count = 0;
+	size_t count = 0;
+
+	if (ledger->keys_of != NULL &&
+		!ledger->keys_of(
+			ledger->context, scope, contact, ledger->arena, &keys, &key_count, err))
+		return false;
+	for (size_t i = 0; i < key_count; i++)
+		if (ledger_customer(ledger, scope, keys[i], err) == NULL)
+			return false;
+
+	/* What is loaded may have become this contact, or another, by the event itself. */
+	for (struct customer *one = ledger->loaded; one != NULL; one = one->next)
+		count++;
+	struct customer **customers = arena_alloc(ledger->arena, count * sizeof(struct customer *));
+	count = 0;
+	for (struct customer *one = ledger->loaded; one != NULL; one = one->next)
+		if (strcmp(one->scope, scope) == 0 && contact_ref_equal(&one->contact, contact))
+			customers[count++] = one;
+	*ret_customers = customers;
+	*ret_count = count;
+	return true;
+}
+
+const char *plan_author(struct arena *arena, const char *scope, const struct contact_ref *contact)
+{
+	return arena_printf(arena, "%s#%08x", scope,
+		(unsigned)text_hash(contact->identity, strlen(contact->identity), 0));
 }
 
 void plan_init(struct plan *plan, struct arena *arena)
@@ -57,7 +92,7 @@ void plan_finish(struct plan *plan)
 	*plan = (struct plan){0};
 }
 
-static int compare_records(const struct record *a, const struct record *b)
+int record_compare(const struct record *a, const struct record *b)
 {
 	if (a->at_ms != b->at_ms)
 		return a->at_ms < b->at_ms ? -1 : 1;
@@ -76,7 +111,7 @@ void plan_add_record(struct plan *plan, struct customer *customer, const struct 
 
 	struct record *records =
 		arena_alloc(plan->arena, (customer->record_count + 1) * sizeof(*records));
-	while (at > 0 && compare_records(&customer->records[at - 1], record) > 0)
+	while (at > 0 && record_compare(&customer->records[at - 1], record) > 0)
 		at--;
 	if (at > 0)
 		memcpy(records, customer->records, at * sizeof(*records));

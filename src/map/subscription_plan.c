@@ -116,8 +116,22 @@ static void key_text(struct json_out *out, const char *key, const char *text)
 		json_out_key_text(out, key, text);
 }
 
-static const char *encode_fact(
-	struct arena *arena, const struct sub_event *sub, const char *name, int64_t created_at)
+/* Whom the event names as its customer's contact; "" stands for the customer's own key. */
+static void key_identity(
+	struct json_out *out, const struct sub_event *sub, const struct customer *customer)
+{
+	if (sub->identity == NULL)
+		return;
+	json_out_key_text(out, "identity",
+		!sub->identity_is_email && strcmp(sub->identity, customer->key) == 0
+			? ""
+			: sub->identity);
+	if (sub->identity_is_email)
+		json_out_key_boolean(out, "email", true);
+}
+
+static const char *encode_fact(struct arena *arena, const struct sub_event *sub,
+	const struct customer *customer, const char *name, int64_t created_at)
 {
 	struct buf buf;
 	struct json_out out;
@@ -139,6 +153,7 @@ static const char *encode_fact(
 	key_time(&out, "grace", sub->grace_until_ms);
 	if (sub->is_free)
 		json_out_key_boolean(&out, "free", true);
+	key_identity(&out, sub, customer);
 	if (name != NULL) {
 		json_out_key_text(&out, "sent_as", name);
 		json_out_key_integer(&out, "created_at", created_at);
@@ -164,6 +179,22 @@ static bool decode_sent(const struct record *record, struct arena *arena, const 
 	}
 	json_decref(json);
 	return is_sent;
+}
+
+/* The contact that a record names; false when it names none. */
+static bool decode_identity(const struct record *record, const struct customer *customer,
+	struct arena *arena, struct contact_ref *ret_contact)
+{
+	json_t *json = json_loads(record->data, 0, NULL);
+	const char *identity = json_string_value(json_object_get(json, "identity"));
+
+	if (identity != NULL) {
+		ret_contact->identity =
+			identity[0] != '\0' ? arena_dup(arena, identity) : customer->key;
+		ret_contact->is_email = json_is_true(json_object_get(json, "email"));
+	}
+	json_decref(json);
+	return identity != NULL;
 }
 
 static int64_t time_of(const json_t *json, const char *key)
@@ -309,12 +340,11 @@ static int64_t seconds_of(int64_t at_ms)
 	return at_ms == TIME_NONE ? TIME_NONE : at_ms / 1000;
 }
 
-static void set_attributes(struct planner *planner, const struct customer *customer,
-	const struct sub_state *state, struct attributes *set)
+static void set_attributes(struct planner *planner, const char *by, const struct sub_state *state,
+	struct attributes *set)
 {
 	const struct conf *conf = planner->conf;
 	struct arena *arena = planner->plan->arena;
-	const char *by = plan_author(arena, customer);
 	const char *name;
 
 	if (!state->is_known)
@@ -334,32 +364,52 @@ static void set_attributes(struct planner *planner, const struct customer *custo
 			set, name, sub_status_name(state->status), state->spoke_at_ms, by);
 }
 
-static bool plan_customer(struct planner *planner, struct customer *customer, struct error *err)
+/* The attributes of a contact: what all the customers that it is have, as if they were one. */
+static bool plan_contact(struct planner *planner, const char *scope,
+	const struct contact_ref *contact, struct error *err)
 {
+	struct arena *arena = planner->plan->arena;
 	struct facts facts = {0};
 	struct sub_state state;
 	struct attributes set;
+	struct customer **customers;
+	size_t count;
 
-	if (customer->contact.identity == NULL)
+	if (contact->identity == NULL)
 		return true;
-	if (!collect(planner, customer, INT64_MAX, TIME_NONE, 0, &facts, err))
+	for (size_t i = 0; i < planner->plan->update_count; i++)
+		if (contact_ref_equal(&planner->plan->updates[i].contact, contact))
+			return true;
+	if (!ledger_customers_of(planner->ledger, scope, contact, &customers, &count, err))
 		return false;
+	for (size_t i = 0; i < count; i++)
+		if (!collect(planner, customers[i], INT64_MAX, TIME_NONE, 0, &facts, err))
+			return false;
+	if (count == 0)
+		return true;
 	sub_state_of_customer(facts.items, facts.count, &state);
 	attributes_init(&set);
-	set_attributes(planner, customer, &state, &set);
-	plan_add_update_take(planner->plan, customer, &customer->contact, &set);
+	set_attributes(planner, plan_author(arena, scope, contact), &state, &set);
+	plan_add_update_take(planner->plan, customers[0], contact, &set);
 	return true;
+}
+
+/* The customer's contact, and the one that it was until this event, if somebody else is that. Left
+ * by its last customer, a contact keeps what it has: it is likely to be the same person, under an
+ * address that Intercom may not know any more. */
+static bool plan_customer(struct planner *planner, struct customer *customer, struct error *err)
+{
+	return plan_contact(planner, customer->scope, &customer->contact, err) &&
+		plan_contact(planner, customer->scope, &customer->stored_contact, err);
 }
 
 /* The customer and all who were given something by it since `at_ms`. */
 static bool plan_customer_and_heirs(
 	struct planner *planner, struct customer *customer, int64_t at_ms, struct error *err)
 {
-	struct plan *plan = planner->plan;
-
-	for (size_t i = 0; i < plan->update_count; i++)
-		if (plan->updates[i].customer == customer)
-			return true;
+	if (customer->is_planned)
+		return true;
+	customer->is_planned = true;
 	if (!plan_customer(planner, customer, err))
 		return false;
 	for (size_t i = 0; i < customer->links_out_count; i++) {
@@ -381,32 +431,59 @@ static bool plan_customer_and_heirs(
  * Intercom takes two events of one name, contact and second for one. The later one moves by whole
  * seconds; the second it got is kept in its record, so that it is the same when computed again.
  */
-static int64_t free_second(
-	const struct planner *planner, const struct customer *customer, const char *name)
+static bool is_second_taken(const struct planner *planner, const struct customer *customer,
+	const char *name, int64_t second)
 {
 	struct arena *arena = planner->ledger->arena;
+
+	for (size_t i = 0; i < customer->record_count; i++) {
+		const char *other_name;
+		int64_t other_second;
+
+		if (decode_sent(&customer->records[i], arena, &other_name, &other_second) &&
+			strcmp(name, other_name) == 0 && other_second == second &&
+			strcmp(customer->records[i].id, planner->event->id) != 0)
+			return true;
+	}
+	return false;
+}
+
+/* The second that this very event got when it was planned before. */
+static bool known_second(
+	const struct planner *planner, const struct customer *customer, int64_t *ret_second)
+{
+	const char *name;
+
+	for (size_t i = 0; i < customer->record_count; i++)
+		if (strcmp(customer->records[i].id, planner->event->id) == 0)
+			return decode_sent(
+				&customer->records[i], planner->ledger->arena, &name, ret_second);
+	return false;
+}
+
+static bool free_second(const struct planner *planner, const struct customer *customer,
+	const char *name, int64_t *ret_second, struct error *err)
+{
 	int64_t second = created_at_s(planner->sub, planner->event->at_ms);
+	struct customer **customers;
+	size_t count;
 	bool is_taken;
 
+	*ret_second = second;
+	if (name == NULL || customer->contact.identity == NULL ||
+		known_second(planner, customer, ret_second))
+		return true;
+	if (!ledger_customers_of(
+		    planner->ledger, customer->scope, &customer->contact, &customers, &count, err))
+		return false;
 	do {
 		is_taken = false;
-		for (size_t i = 0; i < customer->record_count; i++) {
-			const char *other_name;
-			int64_t other_second;
-
-			if (!decode_sent(
-				    &customer->records[i], arena, &other_name, &other_second) ||
-				strcmp(name, other_name) != 0)
-				continue;
-			if (strcmp(customer->records[i].id, planner->event->id) == 0)
-				return other_second;
-			if (other_second == second)
-				is_taken = true;
-		}
-		if (is_taken)
-			second++;
+		for (size_t i = 0; i < count && !is_taken; i++)
+			is_taken = is_second_taken(planner, customers[i], name, second);
+		second += is_taken;
 	} while (is_taken);
-	return second;
+	*ret_second = second;
+	return true;
 }
 
 static void metadata_text(struct json_out *out, bool with_nulls, const char *key, const char *text,
@@ -474,7 +551,7 @@ static void remember(
 			sub->transaction ? sub->transaction : ""),
 		.at_ms = planner->event->at_ms,
 		.rank = planner->event->rank,
-		.data = encode_fact(arena, sub, name, created_at),
+		.data = encode_fact(arena, sub, customer, name, created_at),
 	};
 
 	plan_add_record(planner->plan, customer, &record);
@@ -530,17 +607,41 @@ static void forget_one(struct planner *planner, struct customer *customer)
 	plan_drop_record(planner->plan, customer, records[victim].id);
 }
 
-static void know_contact(struct planner *planner, struct customer *customer, const char *identity)
+static void know_contact(
+	struct planner *planner, struct customer *customer, const char *identity, bool is_email)
 {
-	const struct sub_event *sub = planner->sub;
-
 	if (identity != NULL)
 		customer->contact = (struct contact_ref){
-			.destination =
-				destination_of(planner->conf, sub->workspace, planner->plan->arena),
+			.destination = destination_of(
+				planner->conf, planner->sub->workspace, planner->plan->arena),
 			.identity = identity,
-			.is_email = sub->identity_is_email,
+			.is_email = is_email,
 		};
+}
+
+/*
+ * Who the customer is by the newest event that said so, this one or one that is remembered: an id
+ * becomes known, an address changes, and a late event must not turn that back.
+ */
+static void settle_contact(struct planner *planner, struct customer *customer)
+{
+	const struct sub_event *sub = planner->sub;
+	const struct record own = {.id = planner->event->id,
+		.at_ms = planner->event->at_ms,
+		.rank = planner->event->rank};
+
+	for (size_t i = customer->record_count; i > 0; i--) {
+		const struct record *record = &customer->records[i - 1];
+		struct contact_ref said;
+
+		if (sub->identity != NULL && record_compare(record, &own) < 0)
+			break;
+		if (decode_identity(record, customer, planner->plan->arena, &said)) {
+			know_contact(planner, customer, said.identity, said.is_email);
+			return;
+		}
+	}
+	know_contact(planner, customer, sub->identity, sub->identity_is_email);
 }
 
 static bool plan_transfer(struct planner *planner, const char *name, struct error *err)
@@ -560,19 +661,23 @@ static bool plan_transfer(struct planner *planner, const char *name, struct erro
 		if (to == NULL)
 			return false;
 		if (to->contact.identity == NULL)
-			know_contact(planner, to, sub->transferred_to[t].identity);
+			know_contact(planner, to, sub->transferred_to[t].identity,
+				sub->identity_is_email);
 		for (size_t f = 0; f < sub->transferred_from_count; f++) {
 			struct customer *from = ledger_customer(planner->ledger, sub->scope,
 				sub->transferred_from[f].customer, err);
 			if (from == NULL)
 				return false;
 			if (from->contact.identity == NULL)
-				know_contact(planner, from, sub->transferred_from[f].identity);
+				know_contact(planner, from, sub->transferred_from[f].identity,
+					sub->identity_is_email);
 			if (from != to)
 				plan_add_link(planner->plan, sub->scope, from, to, event->at_ms,
 					event->id);
 		}
-		const int64_t second = name != NULL ? free_second(planner, to, name) : 0;
+		int64_t second;
+		if (!free_second(planner, to, name, &second, err))
+			return false;
 		remember(planner, to, name, second);
 		plan_event_for(planner, to, name, second);
 	}
@@ -592,11 +697,13 @@ static bool plan_own(struct planner *planner, const char *name, struct error *er
 		ledger_customer(planner->ledger, sub->scope, sub->customer, err);
 	if (customer == NULL)
 		return false;
-	know_contact(planner, customer, sub->identity);
+	settle_contact(planner, customer);
 	if (customer->contact.identity == NULL)
 		planner->plan->nothing = "nothing says which contact this customer is yet";
 
-	const int64_t second = name != NULL ? free_second(planner, customer, name) : 0;
+	int64_t second;
+	if (!free_second(planner, customer, name, &second, err))
+		return false;
 	remember(planner, customer, name, second);
 	forget_one(planner, customer);
 	plan_event_for(planner, customer, name, second);

@@ -49,15 +49,18 @@ static bool load_customer(
 	return writing->ops->customer_load(writing->backend, customer, arena, err);
 }
 
-static bool same_contact(const struct contact_ref *a, const struct contact_ref *b)
+static bool keys_of_contact(void *context, const char *scope, const struct contact_ref *contact,
+	struct arena *arena, const char ***ret_keys, size_t *ret_count, struct error *err)
 {
-	return text_equal(a->identity, b->identity) && text_equal(a->destination, b->destination) &&
-		a->is_email == b->is_email;
+	struct writing *writing = context;
+
+	return writing->ops->customer_keys(
+		writing->backend, scope, contact, arena, ret_keys, ret_count, err);
 }
 
 static bool save_customer(struct acceptance *a, struct customer *customer, struct error *err)
 {
-	if (customer->id != 0 && same_contact(&customer->contact, &customer->stored_contact))
+	if (customer->id != 0 && contact_ref_equal(&customer->contact, &customer->stored_contact))
 		return true;
 	customer->stored_contact = customer->contact;
 	return a->writing->ops->customer_save(a->writing->backend, customer, err);
@@ -158,7 +161,8 @@ static bool update_contact(
 		goto out;
 	const char *before = text_of(a->arena, &wanted, attributes_render);
 	attributes_merge(&wanted, &update->attributes);
-	withdraw(&wanted, &update->attributes, plan_author(a->arena, update->customer),
+	withdraw(&wanted, &update->attributes,
+		plan_author(a->arena, update->customer->scope, &update->contact),
 		a->accept->event->at_ms);
 	if (wanted.count > 0)
 		touched->contact.wanted = text_of(a->arena, &wanted, attributes_encode);
@@ -224,7 +228,10 @@ static bool add_jobs(struct acceptance *a, int64_t event_id, size_t *ret_count, 
 static bool relay(
 	struct acceptance *a, int64_t event_id, const char **ret_ignored, struct error *err)
 {
-	struct ledger ledger = {.arena = a->arena, .load = load_customer, .context = a->writing};
+	struct ledger ledger = {.arena = a->arena,
+		.load = load_customer,
+		.keys_of = keys_of_contact,
+		.context = a->writing};
 	const struct accept *accept = a->accept;
 	size_t jobs = 0;
 

@@ -143,5 +143,10 @@ static const char VERSION_1[] =
 	" last_event_id INTEGER NOT NULL DEFAULT 0);"
 	"INSERT INTO totals (id) VALUES (1);";
 
-const char *const schema_migrations[] = {VERSION_1};
+/* Who else is this contact? Most are the only one, under the id that is also the key: the index has
+ * only the others. */
+static const char VERSION_2[] =
+	"CREATE INDEX customer_identity ON customer (identity) WHERE identity <> key;";
+
+const char *const schema_migrations[] = {VERSION_1, VERSION_2};
 const int schema_version = (int)(sizeof(schema_migrations) / sizeof(*schema_migrations));

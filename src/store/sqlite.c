@@ -61,6 +61,10 @@ static const char *const SQL_TEXTS[SQL_COUNT] = {
 		"SELECT " EVENT_COLUMNS ", body FROM event WHERE hash = ? AND event_id = ? LIMIT 1",
 	[SQL_CUSTOMER_GET] = "SELECT id, has_links, destination, identity, is_email FROM customer"
 			     " WHERE hash = ? AND key = ? AND scope = ?",
+	/* In the words of the index, so that it is used. */
+	[SQL_CUSTOMER_KEYS] = "SELECT key FROM customer WHERE identity = ?1 AND identity <> key"
+			      " AND scope = ?2 AND destination = ?3 AND is_email = ?4"
+			      " ORDER BY id DESC LIMIT ?5",
 	[SQL_CUSTOMER_ADD] =
 		"INSERT INTO customer (scope, key, hash, destination, identity, is_email)"
 		" VALUES (?, ?, ?, ?, ?, ?)",
@@ -423,6 +427,7 @@ const struct store_backend store_sqlite = {
 	.event_add = sqlite_event_add,
 	.event_ignore = sqlite_event_ignore,
 	.customer_load = sqlite_customer_load,
+	.customer_keys = sqlite_customer_keys,
 	.customer_save = sqlite_customer_save,
 	.record_add = sqlite_record_add,
 	.record_drop = sqlite_record_drop,

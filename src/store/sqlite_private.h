@@ -27,6 +27,7 @@ enum sql {
 	SQL_EVENT_GET,
 	SQL_EVENT_GET_BY_EVENT_ID,
 	SQL_CUSTOMER_GET,
+	SQL_CUSTOMER_KEYS,
 	SQL_CUSTOMER_ADD,
 	SQL_CUSTOMER_UPDATE,
 	SQL_CUSTOMER_HAS_LINKS,
@@ -100,6 +101,9 @@ bool sqlite_event_find(struct backend *backend, const char *source, const char *
 bool sqlite_event_add(struct backend *backend, const struct stored_event *event, struct error *err);
 bool sqlite_event_ignore(
 	struct backend *backend, int64_t id, const char *reason, struct error *err);
+bool sqlite_customer_keys(struct backend *backend, const char *scope,
+	const struct contact_ref *contact, struct arena *arena, const char ***ret_keys,
+	size_t *ret_count, struct error *err);
 bool sqlite_customer_load(
 	struct backend *backend, struct customer *customer, struct arena *arena, struct error *err);
 bool sqlite_customer_save(struct backend *backend, struct customer *customer, struct error *err);

@@ -255,6 +255,37 @@ bool sqlite_customer_load(
 			load_links(backend, customer, false, arena, err));
 }
 
+bool sqlite_customer_keys(struct backend *backend, const char *scope,
+	const struct contact_ref *contact, struct arena *arena, const char ***ret_keys,
+	size_t *ret_count, struct error *err)
+{
+	const char **keys = arena_alloc(arena, (CONTACT_KEYS_MAX + 1) * sizeof(char *));
+	size_t count = 0;
+	struct binder put;
+	bool has_row;
+
+	if (!start(backend, SQL_CUSTOMER_KEYS, &put, err))
+		return false;
+	put_text(&put, contact->identity);
+	put_text(&put, scope);
+	put_text(&put, contact->destination);
+	put_integer(&put, contact->is_email);
+	put_integer(&put, CONTACT_KEYS_MAX);
+	for (;;) {
+		if (!sqlite_step(backend, put.statement, &has_row, err))
+			return false;
+		if (!has_row)
+			break;
+		keys[count++] = sqlite_column(put.statement, 0, arena);
+	}
+	/* Not in the index: the customer whose key is the identity itself. */
+	if (!contact->is_email)
+		keys[count++] = contact->identity;
+	*ret_keys = keys;
+	*ret_count = count;
+	return true;
+}
+
 bool sqlite_customer_save(struct backend *backend, struct customer *customer, struct error *err)
 {
 	struct binder put;

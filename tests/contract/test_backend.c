@@ -247,6 +247,57 @@ static void a_customers_records_come_in_the_order_of_events(void **state)
 	assert_null(loaded.contact.identity);
 }
 
+static void add_customer(struct bench *bench, const char *scope, const char *key,
+	const char *identity, bool is_email)
+{
+	struct customer customer = {.scope = scope,
+		.key = key,
+		.contact = {.destination = "intercom", .identity = identity, .is_email = is_email}};
+
+	GOOD(bench->ops->customer_save(bench->writer, &customer, &bench->err));
+}
+
+static void the_customers_of_a_contact_are_found(void **state)
+{
+	struct bench *bench = *state;
+	const struct contact_ref ref = {.destination = "intercom", .identity = "u1"};
+	const struct contact_ref email = {
+		.destination = "intercom", .identity = "u1", .is_email = true};
+	const char **keys;
+	size_t count;
+
+	begin(bench);
+	add_customer(bench, "revenuecat", "u1", "u1", false);
+	add_customer(bench, "revenuecat", "anonymous-1", "u1", false);
+	add_customer(bench, "revenuecat", "anonymous-2", "u1", false);
+	add_customer(bench, "revenuecat", "by-email", "u1", true);
+	add_customer(bench, "revenuecat", "other", "u2", false);
+	add_customer(bench, "revenuecat", "unknown", NULL, false);
+	add_customer(bench, "revenuecat.ios", "elsewhere", "u1", false);
+	GOOD(bench->ops->customer_keys(
+		bench->writer, "revenuecat", &ref, &bench->arena, &keys, &count, &bench->err));
+	assert_int_equal(count, 3);
+	assert_string_equal(keys[0], "anonymous-2");
+	assert_string_equal(keys[1], "anonymous-1");
+	assert_string_equal(keys[2], "u1");
+	GOOD(bench->ops->customer_keys(
+		bench->writer, "revenuecat", &email, &bench->arena, &keys, &count, &bench->err));
+	assert_int_equal(count, 1);
+	assert_string_equal(keys[0], "by-email");
+	for (int i = 0; i < CONTACT_KEYS_MAX + 5; i++) {
+		char key[16];
+
+		(void)snprintf(key, sizeof(key), "many-%d", i);
+		add_customer(bench, "revenuecat", key, "crowd", true);
+	}
+	const struct contact_ref crowd = {
+		.destination = "intercom", .identity = "crowd", .is_email = true};
+	GOOD(bench->ops->customer_keys(
+		bench->writer, "revenuecat", &crowd, &bench->arena, &keys, &count, &bench->err));
+	assert_int_equal(count, CONTACT_KEYS_MAX);
+	commit(bench);
+}
+
 static void a_contact_keeps_what_it_wants_apart_from_what_it_was_sent(void **state)
 {
 	struct bench *bench = *state;
@@ -541,6 +592,8 @@ int main(void)
 		{"totals_are_what_was_committed", totals_are_what_was_committed, NULL, NULL, NULL},
 		{"a_customers_records_come_in_the_order_of_events",
 			a_customers_records_come_in_the_order_of_events, NULL, NULL, NULL},
+		{"the_customers_of_a_contact_are_found", the_customers_of_a_contact_are_found, NULL,
+			NULL, NULL},
 		{"a_contact_keeps_what_it_wants_apart_from_what_it_was_sent",
 			a_contact_keeps_what_it_wants_apart_from_what_it_was_sent, NULL, NULL,
 			NULL},

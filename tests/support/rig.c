@@ -338,7 +338,9 @@ char *rig_wanted(struct rig *rig, const char *identity)
 {
 	struct error err = {0};
 	struct backend *reader = store_reader(rig->store, &err);
-	struct stored_contact contact = {.destination_id = 1, .identity = identity};
+	struct stored_contact contact = {.destination_id = 1,
+		.identity = identity,
+		.is_email = strchr(identity, '@') != NULL};
 	struct attributes set;
 	struct arena arena;
 	struct buf text;

@@ -65,7 +65,8 @@ void rig_run(struct rig *rig, int64_t span_ms);
 void rig_drain(struct rig *rig, int64_t span_ms);
 
 struct totals rig_totals(struct rig *rig);
-/* The wanted attributes of a contact as JSON, "" when there is none. Caller frees. */
+/* The wanted attributes of a contact (by e-mail when there is an @ in it) as JSON, "" when there is
+ * none. Caller frees. */
 char *rig_wanted(struct rig *rig, const char *identity);
 /* The first workspace's state: "ok", "holding", "paced". */
 const char *rig_workspace_state(struct rig *rig);
