@@ -120,9 +120,9 @@ run-tests: tests
 # runs in several threads. Neither has a suppression.
 VALGRIND := valgrind -q --leak-check=full --show-leak-kinds=definite,indirect,possible \
 	--errors-for-leak-kinds=definite,indirect,possible --error-exitcode=99
-run-valgrind: tests
+run-valgrind: $(PROGRAM) $(TOOLS)
 	$(Q)SUBRELAY_UNDER='$(VALGRIND)' SUBRELAY_PATIENCE=8 TEST=integration/ tests/run.sh $(BUILD)
-run-threads: tests
+run-threads: $(PROGRAM) $(TOOLS)
 	$(Q)SUBRELAY_PATIENCE=4 TEST=integration/ tests/run.sh $(BUILD)
 
 bench: deps-test
