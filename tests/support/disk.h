@@ -7,9 +7,10 @@
  * Every file keeps two things apart: what a reader sees now, and what a power cut would leave. A
  * write changes the first; only a sync that succeeds moves a file's writes to the second. On a cut
  * each write since the last sync is kept, lost or torn by sectors of 512 bytes, as the seed has it,
- * each on its own, for a disk promises no order between syncs. The creation, renaming and deletion
- * of a file count as written at once (SQLite opens its log before it relies on it, and syncs the
- * folder where it must). Shared memory (-shm) is memory: a cut clears it.
+ * each on its own, for a disk promises no order between syncs; one time in four each, all of a
+ * file's writes or none, which chance alone would hardly ever try. The creation, renaming and
+ * deletion of a file count as written at once (SQLite opens its log before it relies on it, and
+ * syncs the folder where it must). Shared memory (-shm) is memory: a cut clears it.
  *
  * A sync that fails leaves the writes before it visible, and marked as clean, as Linux does: a
  * later sync that succeeds does not bring them to the platter. Only what is written again is.
@@ -29,15 +30,15 @@ struct disk;
 
 enum disk_fault {
 	DISK_IO_ERROR, /* SQLITE_IOERR_…: this operation alone */
-	DISK_FULL,     /* SQLITE_FULL: this operation alone */
+	DISK_FULL,     /* a write: SQLITE_FULL, the others SQLITE_IOERR_…: this operation alone */
 	DISK_TORN,  /* SQLITE_IOERR_WRITE, after some sectors were written: this operation alone */
 	DISK_POWER, /* the power is cut in the middle of it: see disk_cut */
 };
 
 /* What disk_fail_at counts. */
 enum disk_operation {
-	DISK_WRITES, /* writes, truncations, syncs, deletions */
-	DISK_READS,
+	DISK_WRITES, /* writes, truncations, syncs, deletions, growth of a -shm */
+	DISK_READS,  /* reads, questions for a length or whether it is there, opening */
 };
 
 struct disk *disk_create(uint64_t seed);
@@ -55,7 +56,8 @@ struct disk *disk_copy(const struct disk *disk, uint64_t seed);
 /* The nth operation from now on fails (1: the next), once. 0: none. */
 void disk_fail_at(
 	struct disk *disk, enum disk_operation operation, enum disk_fault fault, int64_t nth);
-/* Every write that makes a file longer fails with SQLITE_FULL, as long as it is so. */
+/* Every write that makes a file longer fails with SQLITE_FULL, as long as it is so. (A -shm is a
+ * file, too: it can't grow either.) */
 void disk_set_full(struct disk *disk, bool is_full);
 /* Every write and sync fails with SQLITE_IOERR, as long as it is so. */
 void disk_set_broken(struct disk *disk, bool is_broken);
