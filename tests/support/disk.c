@@ -27,12 +27,17 @@ uint64_t disk_random(struct disk *disk)
 
 /* ---- bytes ---- */
 
+static void bytes_reserve(struct disk_bytes *bytes, int64_t len)
+{
+	if (len <= bytes->capacity)
+		return;
+	bytes->capacity = len > 2 * bytes->capacity ? len : 2 * bytes->capacity;
+	bytes->data = xrealloc(bytes->data, (size_t)bytes->capacity);
+}
+
 static void bytes_resize(struct disk_bytes *bytes, int64_t len)
 {
-	if (len > bytes->capacity) {
-		bytes->capacity = len > 2 * bytes->capacity ? len : 2 * bytes->capacity;
-		bytes->data = xrealloc(bytes->data, (size_t)bytes->capacity);
-	}
+	bytes_reserve(bytes, len);
 	if (len > bytes->len)
 		memset(bytes->data + bytes->len, 0, (size_t)(len - bytes->len));
 	bytes->len = len;
@@ -42,9 +47,12 @@ static void bytes_put(struct disk_bytes *bytes, int64_t offset, const void *data
 {
 	if (len == 0)
 		return;
-	if (offset + len > bytes->len)
-		bytes_resize(bytes, offset + len);
+	if (offset > bytes->len)
+		bytes_resize(bytes, offset);
+	bytes_reserve(bytes, offset + len);
 	memcpy(bytes->data + offset, data, (size_t)len);
+	if (offset + len > bytes->len)
+		bytes->len = offset + len;
 }
 
 static void bytes_copy(struct disk_bytes *to, const struct disk_bytes *from)

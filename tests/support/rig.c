@@ -62,10 +62,8 @@ static void new_work(void *context, int64_t destination_id, bool is_rewound)
 		dispatcher_new_work(rig->dispatcher, destination_id, is_rewound);
 }
 
-static void start(struct rig *rig)
+bool rig_start(struct rig *rig, struct error *err)
 {
-	struct error err = {0};
-
 	rig->store = store_open(
 		&(struct store_options){
 			.backend = rig->backend != NULL ? rig->backend : &store_sqlite,
@@ -76,21 +74,32 @@ static void start(struct rig *rig)
 			.new_work = new_work,
 			.context = rig,
 		},
-		&err);
+		err);
 	if (rig->store == NULL)
-		fail_msg("%s", err.text);
+		return false;
 	rig->intake = intake_create(rig->store, &rig->clock.clock);
 	rig->dispatcher = dispatcher_create(&(struct dispatcher_options){.conf = rig->conf,
 						    .store = rig->store,
 						    .clock = &rig->clock.clock,
 						    .seed = 1},
-		&err);
-	if (rig->dispatcher == NULL)
-		fail_msg("%s", err.text);
+		err);
+	if (rig->dispatcher == NULL) {
+		rig_stop(rig);
+		return false;
+	}
 	rig->feed = dispatcher_feed(rig->dispatcher);
+	return true;
 }
 
-struct rig *rig_create(const char *ini, const struct standin_options *options)
+static void start(struct rig *rig)
+{
+	struct error err = {0};
+
+	if (!rig_start(rig, &err))
+		fail_msg("%s", err.text);
+}
+
+struct rig *rig_prepare(const char *ini, const struct standin_options *options)
 {
 	static const struct standin_options NONE;
 	struct rig *rig = xcalloc(1, sizeof(*rig));
@@ -104,11 +113,18 @@ struct rig *rig_create(const char *ini, const struct standin_options *options)
 	rig->standin = standin_create(options != NULL ? options : &NONE);
 	rig->answer_ms = 1;
 	load_conf(rig);
+	return rig;
+}
+
+struct rig *rig_create(const char *ini, const struct standin_options *options)
+{
+	struct rig *rig = rig_prepare(ini, options);
+
 	start(rig);
 	return rig;
 }
 
-static void stop(struct rig *rig)
+void rig_stop(struct rig *rig)
 {
 	struct dispatcher *dispatcher = rig->dispatcher;
 
@@ -122,7 +138,7 @@ static void stop(struct rig *rig)
 
 void rig_restart(struct rig *rig)
 {
-	stop(rig);
+	rig_stop(rig);
 	start(rig);
 }
 
@@ -147,7 +163,7 @@ static int remove_one(const char *path, const struct stat *stat, int flag, struc
 
 void rig_destroy(struct rig *rig)
 {
-	stop(rig);
+	rig_stop(rig);
 	standin_destroy(rig->standin);
 	conf_unref(rig->conf);
 	(void)nftw(rig->folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
@@ -168,6 +184,7 @@ static void take_answer(void *context, const struct intake_answer *answer)
 	struct rig *rig = context;
 
 	rig->status = answer->status;
+	rig->retry_after_s = answer->retry_after_s;
 	(void)snprintf(rig->answer, sizeof(rig->answer), "%s", answer->body);
 }
 

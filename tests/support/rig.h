@@ -35,6 +35,7 @@ struct rig {
 	int64_t answer_ms;                   /* how long each call takes */
 	/* The last webhook's answer. */
 	unsigned status;
+	int retry_after_s;
 	char answer[512];
 	int64_t calls;
 	char folder[64];
@@ -44,6 +45,13 @@ struct rig {
 /* ini: text that follows a minimal configuration (may begin with keys of [delivery]). */
 struct rig *rig_create(const char *ini, const struct standin_options *options);
 void rig_destroy(struct rig *rig);
+
+/* In two steps, for what may fail: prepared, the rig is stopped; started, it lives until it is
+ * stopped, and may be started again. After a false it is stopped still. */
+struct rig *rig_prepare(const char *ini, const struct standin_options *options);
+bool rig_start(struct rig *rig, struct error *err);
+/* What is queued is written, if the disk takes it. Stopping a stopped one is fine. */
+void rig_stop(struct rig *rig);
 
 /* A SIGHUP with this text in place of the one before. */
 void rig_reload(struct rig *rig, const char *ini);
