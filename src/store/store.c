@@ -678,6 +678,17 @@ static void init_queue(struct store *store)
 	(void)pthread_condattr_destroy(&attributes);
 }
 
+static void destroy(struct store *store)
+{
+	if (store->writing.backend != NULL)
+		store->options.backend->close(store->writing.backend);
+	(void)pthread_cond_destroy(&store->told);
+	(void)pthread_cond_destroy(&store->wake);
+	(void)pthread_mutex_destroy(&store->lock);
+	free(store->path);
+	free(store);
+}
+
 struct store *store_open(const struct store_options *options, struct error *err)
 {
 	struct store *store = xcalloc(1, sizeof(*store));
@@ -705,7 +716,8 @@ struct store *store_open(const struct store_options *options, struct error *err)
 	}
 	return store;
 fail:
-	store_close(store);
+	/* Nothing is written on this way out: the totals that go with every commit aren't known. */
+	destroy(store);
 	return NULL;
 }
 
@@ -720,7 +732,7 @@ void store_close(struct store *store)
 		(void)pthread_mutex_unlock(&store->lock);
 		(void)pthread_join(store->thread, NULL);
 	} else {
-		while (store->writing.backend != NULL && store_run(store) && !store->is_failing)
+		while (store_run(store) && !store->is_failing)
 			continue;
 	}
 	/* What the one try at the end did not get to. */
@@ -733,11 +745,5 @@ void store_close(struct store *store)
 		next = finish->next;
 		finish->done(finish);
 	}
-	if (store->writing.backend != NULL)
-		store->options.backend->close(store->writing.backend);
-	(void)pthread_cond_destroy(&store->told);
-	(void)pthread_cond_destroy(&store->wake);
-	(void)pthread_mutex_destroy(&store->lock);
-	free(store->path);
-	free(store);
+	destroy(store);
 }

@@ -207,6 +207,18 @@ static bool insist(struct ordeal *ordeal, const struct webhook *webhook)
 	return false;
 }
 
+static void post(struct ordeal *ordeal, size_t number)
+{
+	if (!insist(ordeal, &WEBHOOKS[number]))
+		return;
+	ordeal->acknowledged[number] = true;
+	if (ordeal->cut_past > 0 &&
+		disk_operations(ordeal->disk, DISK_WRITES) >= ordeal->cut_past) {
+		ordeal->cut_past = 0;
+		disk_cut(ordeal->disk);
+	}
+}
+
 static void run(struct ordeal *ordeal, int64_t span_ms)
 {
 	struct rig *rig = ordeal->rig;
@@ -243,10 +255,7 @@ static void take_step(struct ordeal *ordeal, const struct step *step)
 		assert_true(standin_add_rules(rig->standin, TROUBLES, strlen(TROUBLES), &err));
 		break;
 	case PEACE: standin_clear_rules(rig->standin); break;
-	case POST:
-		if (insist(ordeal, &WEBHOOKS[step->number - 1]))
-			ordeal->acknowledged[step->number - 1] = true;
-		break;
+	case POST: post(ordeal, (size_t)step->number - 1); break;
 	case FILL:
 		while (ordeal->filled < ordeal->filler && insist(ordeal, NULL))
 			ordeal->filled++;
@@ -498,6 +507,9 @@ void ordeal_begin(struct ordeal *ordeal, uint64_t seed)
 	ordeal->is_purging = false;
 	ordeal->step = 0;
 	ordeal->filled = 0;
+	ordeal->cut_past = 0;
+	ordeal->refusals = 0;
+	ordeal->failed_starts = 0;
 }
 
 struct ordeal *ordeal_create(void)

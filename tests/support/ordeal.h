@@ -31,7 +31,8 @@ struct ordeal {
 	bool is_purging;  /* delivered events may be gone */
 	int64_t refusals; /* answers other than 200 */
 	int64_t failed_starts;
-	char *expected; /* ordeal_state of a good run */
+	int64_t cut_past; /* write: the first 200 after it is followed by a cut; 0: none */
+	char *expected;   /* ordeal_state of a good run */
 };
 
 struct ordeal *ordeal_create(void);
