@@ -134,7 +134,7 @@ void store_reader_close(struct store *store, struct backend *reader);
 const struct store_backend *store_ops(const struct store *store);
 
 /* Without a thread: commits all that is queued, tells everyone, and returns whether anything was
- * done. */
+ * done: false, too, when all that is left is what the disk refused. */
 bool store_run(struct store *store);
 
 #endif

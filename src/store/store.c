@@ -396,6 +396,12 @@ static bool queue_is_empty(const struct store *store)
 	return store->finishes == NULL && store->accepts == NULL && store->commands == NULL;
 }
 
+/* What could not be written a moment ago is not tried again at once. */
+static bool is_stuck_now(const struct store *store)
+{
+	return store->is_failing && store->accepts == NULL && store->commands == NULL;
+}
+
 /* ---- housekeeping ---- */
 
 static int64_t cutoff(int64_t now_ms, int64_t keep_ms)
@@ -467,9 +473,7 @@ static bool wait_for_round(struct store *store, struct round *ret_round)
 	bool was_idle = false;
 
 	for (;;) {
-		/* What could not be written a moment ago is not tried again at once. */
-		const bool is_stuck =
-			store->is_failing && store->accepts == NULL && store->commands == NULL;
+		const bool is_stuck = is_stuck_now(store);
 
 		if (!queue_is_empty(store) && (!is_stuck || was_idle || store->is_stopping))
 			return take_round(store, ret_round);
@@ -520,7 +524,10 @@ bool store_run(struct store *store)
 	if (has_work)
 		run_round(store, &round);
 	keep_house(store);
-	return has_work;
+	(void)pthread_mutex_lock(&store->lock);
+	const bool is_stuck = is_stuck_now(store);
+	(void)pthread_mutex_unlock(&store->lock);
+	return has_work && !is_stuck;
 }
 
 /* ---- requests ---- */

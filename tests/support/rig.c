@@ -199,8 +199,9 @@ unsigned rig_post(struct rig *rig, const char *body)
 			.body_len = strlen(body),
 			.answer = take_answer,
 			.context = rig});
-	while (rig->status == 0)
-		assert_true(store_run(rig->store));
+	if (rig->status == 0)
+		(void)store_run(rig->store); /* false, too, when the disk refuses it */
+	assert_int_not_equal(rig->status, 0);
 	return rig->status;
 }
 
