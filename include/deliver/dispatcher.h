@@ -39,6 +39,9 @@ struct error;
 struct store;
 
 #define LANES_MAX 8192
+/* Reports that the store hasn't written yet. At so many no call begins: what they say is known to
+ * this process alone, and would be sent again after a kill. */
+#define REPORTS_MAX 1024
 
 struct dispatcher_options {
 	struct conf *conf; /* referenced */

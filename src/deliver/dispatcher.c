@@ -78,6 +78,17 @@ void dispatcher_settle(struct lane *lane, enum lane_after after)
 		outbox_release(lane->outbox, lane);
 }
 
+bool dispatcher_is_choked(const struct dispatcher *d)
+{
+	return d->reports >= REPORTS_MAX;
+}
+
+void dispatcher_count_report(struct dispatcher *d, struct lane *lane, const struct finish *finish)
+{
+	lane->reports += finish != NULL;
+	d->reports += finish != NULL;
+}
+
 static void report_done(struct finish *finish)
 {
 	struct lane *lane = finish->context;
@@ -85,11 +96,16 @@ static void report_done(struct finish *finish)
 	struct dispatcher *d = finish->owner;
 
 	dispatcher_lock(d);
+	const bool was_choked = dispatcher_is_choked(d);
+	d->reports--;
+	const bool is_free_again = was_choked && !dispatcher_is_choked(d);
 	if (--lane->reports == 0 && lane->state == LANE_SETTLING)
 		outbox_release(outbox, lane);
 	dispatcher_nudge_if_short(d, outbox);
 	dispatcher_unlock(d);
 	finish_destroy(finish);
+	if (is_free_again)
+		dispatcher_tell_ready(d);
 }
 
 void dispatcher_send_report(struct dispatcher *d, struct lane *lane, struct finish *finish)
@@ -249,7 +265,8 @@ void dispatcher_reconfigure(struct dispatcher *d, struct conf *conf)
 
 /* ---- status ---- */
 
-static void fill_status(const struct outbox *outbox, int64_t now_ms, struct workspace_status *ret)
+static void fill_status(
+	const struct dispatcher *d, const struct outbox *outbox, struct workspace_status *ret)
 {
 	*ret = (struct workspace_status){
 		.name = outbox->name,
@@ -268,7 +285,11 @@ static void fill_status(const struct outbox *outbox, int64_t now_ms, struct work
 	} else if (outbox->hold.state != HOLD_OK) {
 		ret->state = "holding";
 		(void)snprintf(ret->why, sizeof(ret->why), "%s", outbox->hold.why);
-	} else if (outbox->is_paced && pace_is_limiting(&outbox->pace, now_ms)) {
+	} else if (dispatcher_is_choked(d)) {
+		ret->state = "holding";
+		(void)snprintf(ret->why, sizeof(ret->why), "%s",
+			"what came of the last calls can't be stored");
+	} else if (outbox->is_paced && pace_is_limiting(&outbox->pace, dispatcher_mono_ms(d))) {
 		ret->state = "paced";
 		(void)snprintf(ret->why, sizeof(ret->why), "%s", "Intercom's rate limit");
 	}
@@ -284,7 +305,7 @@ void dispatcher_status(struct dispatcher *d,
 		if (outbox->workspace == NULL && outbox->lane_count == 0 &&
 			!dispatcher_has_unscanned(outbox))
 			continue; /* history */
-		fill_status(outbox, dispatcher_mono_ms(d), &status);
+		fill_status(d, outbox, &status);
 		each(context, &status);
 	}
 	dispatcher_unlock(d);

@@ -27,6 +27,7 @@ struct dispatcher {
 	struct outbox *turn;     /* whose turn it is */
 	struct rng rng;
 	int64_t serial; /* of attempts */
+	size_t reports; /* on their way to the store, of all lanes */
 	bool is_stopping;
 	bool has_news;
 	int64_t refill_mono_ms; /* when the refill means to come back by itself */
@@ -65,6 +66,10 @@ void dispatcher_nudge_if_short(struct dispatcher *d, const struct outbox *outbox
 size_t dispatcher_wanted_lanes(const struct dispatcher *d, const struct outbox *outbox);
 /* Whether there may be work in the store that isn't in memory yet. */
 bool dispatcher_has_unscanned(const struct outbox *outbox);
+/* One more report of the lane is on its way; NULL is none. */
+void dispatcher_count_report(struct dispatcher *d, struct lane *lane, const struct finish *finish);
+/* So many reports wait that no call may begin: the store doesn't get rid of them. */
+bool dispatcher_is_choked(const struct dispatcher *d);
 /* The lane leaves its worker, or its loading, and waits for its reports to be committed. */
 void dispatcher_settle(struct lane *lane, enum lane_after after);
 
@@ -72,7 +77,7 @@ void dispatcher_settle(struct lane *lane, enum lane_after after);
 
 /* Something became ready to be sent. */
 void dispatcher_tell_ready(struct dispatcher *d);
-/* Hands a report to the store, which owns it from then on; the lane's `reports` counts it already. */
+/* Hands a report, counted before, to the store, which owns it from then on. */
 void dispatcher_send_report(struct dispatcher *d, struct lane *lane, struct finish *finish);
 
 #endif

@@ -72,7 +72,7 @@ static struct errand *feed_next(void *context, int64_t *ret_wake_mono_ms)
 	struct outbox *start = d->turn != NULL ? d->turn : d->outboxes;
 	struct outbox *outbox = start;
 
-	while (outbox != NULL && errand == NULL && !d->is_stopping) {
+	while (outbox != NULL && errand == NULL && !d->is_stopping && !dispatcher_is_choked(d)) {
 		unload_outdated(d, outbox);
 		const int64_t at_ms = sendable_at(outbox, now_ms);
 
@@ -284,7 +284,7 @@ static void feed_done(void *context, struct errand *errand)
 	struct finish *finish =
 		goes_on && !lane->run->job_finished ? NULL : lane_detach_finish(lane->run);
 	dispatcher_lock(d);
-	lane->reports += finish != NULL;
+	dispatcher_count_report(d, lane, finish);
 	if (goes_on)
 		outbox_continue(outbox, lane);
 	else

@@ -150,7 +150,7 @@ static struct finish *place_loaded(struct dispatcher *d, struct lane *lane, stru
 
 	struct outbox *outbox = lane->outbox;
 	struct finish *finish = lane_detach_finish(run);
-	lane->reports += finish != NULL;
+	dispatcher_count_report(d, lane, finish);
 	lane->run = run;
 	dispatcher_settle(lane, lane->has_more ? AFTER_DUE : AFTER_LEAVE);
 	dispatcher_nudge_if_short(d, outbox);

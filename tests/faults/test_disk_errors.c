@@ -1,5 +1,6 @@
 /*
- * The disk refuses: at each write and each read of a run in turn, once. The sender gets a 503 with Retry-After and keeps its copy, what was answered 200 is there, delivery
+ * The disk refuses: at each write and each read of a run in turn, once; and for a while. The
+ * sender gets a 503 with Retry-After and keeps its copy, what was answered 200 is there, delivery
  * neither loses nor forgets, and all of it works again by itself when the disk does, without a
  * restart. (A start that fails is tried again, as systemd does.)
  *
@@ -7,6 +8,10 @@
  */
 
 #include "support/ordeal.h"
+
+#include "base/error.h"
+#include "base/log.h"
+#include "deliver/dispatcher.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,6 +23,8 @@
 #include <cmocka.h>
 
 #define SEEDS ordeal_number("SUBRELAY_FAULT_SEEDS", 1)
+#define MINUTE_MS (60 * 1000LL)
+#define MANY 1500
 
 /* ---- one operation fails ---- */
 
@@ -129,6 +136,204 @@ static void a_cut_after_the_next_200(void **state)
 	ordeal_destroy(ordeal);
 }
 
+/* ---- it lasts ---- */
+
+struct outage {
+	struct rig *rig;
+	struct disk *disk;
+};
+
+static void drop_line(void *context, enum log_level level, const char *line)
+{
+	(void)context;
+	(void)level;
+	(void)line;
+}
+
+static void begin_outage(struct outage *outage)
+{
+	struct error err = {0};
+
+	log_redirect(drop_line, NULL);
+	outage->disk = disk_create(1);
+	disk_mount(outage->disk);
+	outage->rig = rig_prepare("retry_base = 1s\nretry_cap = 1m\n", NULL);
+	assert_true(rig_start(outage->rig, &err));
+}
+
+static void end_outage(struct outage *outage)
+{
+	assert_int_equal(standin_violation_count(outage->rig->standin), 0);
+	rig_destroy(outage->rig);
+	disk_destroy(outage->disk);
+	log_redirect(NULL, NULL);
+}
+
+static unsigned buy(struct outage *outage, int customer)
+{
+	return rig_post_event(outage->rig,
+		"'id':'e%d','type':'INITIAL_PURCHASE','event_timestamp_ms':1699990001000,"
+		"'app_user_id':'u%d','purchased_at_ms':1699990000000,"
+		"'expiration_at_ms':1702582000000,'period_type':'NORMAL','store':'APP_STORE',"
+		"'environment':'PRODUCTION','entitlement_ids':['pro'],'product_id':'monthly',"
+		"'original_transaction_id':'T1','app_id':'app1'",
+		customer, customer);
+}
+
+/* So many customers' purchases wait, because Intercom is away. */
+static void let_wait(struct outage *outage, int count)
+{
+	outage->rig->is_unreachable = true;
+	for (int i = 0; i < count; i++)
+		assert_int_equal(buy(outage, i), 200);
+}
+
+static struct standin_totals intercom(struct outage *outage)
+{
+	struct standin_totals totals;
+
+	standin_get_totals(outage->rig->standin, &totals);
+	return totals;
+}
+
+static bool is_ready(struct outage *outage)
+{
+	struct error err = {0};
+
+	return store_is_ready(outage->rig->store, &err);
+}
+
+static void set_full(struct disk *disk, bool is_so)
+{
+	disk_set_full(disk, is_so);
+}
+
+static void set_broken(struct disk *disk, bool is_so)
+{
+	disk_set_broken(disk, is_so);
+}
+
+/* In small steps: the store tries again at each. */
+static void pass(struct outage *outage, int64_t span_ms)
+{
+	const int64_t end_ms = outage->rig->clock.mono_ms + span_ms;
+
+	while (outage->rig->clock.mono_ms < end_ms)
+		rig_run(outage->rig, 500);
+}
+
+/* Twenty wait when the disk begins to refuse, and Intercom takes calls again. */
+static void refuse_for_a_while(void (*set)(struct disk *disk, bool is_so))
+{
+	struct outage outage;
+
+	begin_outage(&outage);
+	let_wait(&outage, 20);
+	assert_true(is_ready(&outage));
+	set(outage.disk, true);
+	for (int i = 0; i < 10; i++) {
+		assert_int_equal(buy(&outage, 100 + i), 503);
+		assert_true(outage.rig->retry_after_s > 0);
+	}
+	assert_false(is_ready(&outage));
+	outage.rig->is_unreachable = false;
+	pass(&outage, 20 * MINUTE_MS);
+	assert_false(is_ready(&outage));
+	assert_int_equal(buy(&outage, 100), 503);
+	/* Nobody is sent anything twice, however long it lasts; and none of it counts as done. */
+	assert_int_equal(intercom(&outage).events, 20);
+	assert_int_equal(intercom(&outage).calls, 2 * 20);
+	assert_int_equal(rig_totals(outage.rig).delivered, 0);
+
+	set(outage.disk, false);
+	pass(&outage, MINUTE_MS);
+	assert_true(is_ready(&outage));
+	assert_int_equal(rig_totals(outage.rig).delivered, 20);
+	assert_int_equal(rig_totals(outage.rig).waiting, 0);
+	assert_int_equal(buy(&outage, 100), 200);
+	rig_drain(outage.rig, MINUTE_MS);
+	assert_int_equal(intercom(&outage).events, 21);
+	assert_int_equal(intercom(&outage).events_repeated, 0);
+	end_outage(&outage);
+}
+
+static void full_for_a_while(void **state)
+{
+	(void)state;
+	refuse_for_a_while(set_full);
+}
+
+static void broken_for_a_while(void **state)
+{
+	(void)state;
+	refuse_for_a_while(set_broken);
+}
+
+/*
+ * Reports that can't be written gather in memory, and after a kill their deliveries are made again:
+ * so there is a bound to them, however much waits.
+ */
+static void unwritten_reports_have_a_bound(void **state)
+{
+	struct outage outage;
+
+	(void)state;
+	begin_outage(&outage);
+	let_wait(&outage, MANY);
+	disk_set_full(outage.disk, true);
+	outage.rig->is_unreachable = false;
+	pass(&outage, MINUTE_MS);
+	/* The log had some room left for the first of them. */
+	const int64_t written = rig_totals(outage.rig).delivered;
+	assert_true(written < MANY / 4);
+	assert_int_equal(intercom(&outage).events - written, REPORTS_MAX);
+	assert_string_equal(rig_workspace_state(outage.rig), "holding");
+
+	disk_set_full(outage.disk, false);
+	pass(&outage, 10 * MINUTE_MS);
+	assert_string_equal(rig_workspace_state(outage.rig), "ok");
+	assert_int_equal(rig_totals(outage.rig).delivered, MANY);
+	assert_int_equal(intercom(&outage).events, MANY);
+	assert_int_equal(intercom(&outage).events_repeated, 0);
+	end_outage(&outage);
+}
+
+/* Killed and started again and again while there is no room. */
+static void restarts_while_full_are_no_storm(void **state)
+{
+	struct outage outage;
+	int64_t starts = 0;
+
+	(void)state;
+	begin_outage(&outage);
+	let_wait(&outage, 50);
+	disk_set_full(outage.disk, true);
+	outage.rig->is_unreachable = false;
+	pass(&outage, MINUTE_MS);
+	assert_int_equal(intercom(&outage).events, 50);
+	for (int i = 0; i < 20; i++) {
+		struct error err = {0};
+
+		rig_stop(outage.rig);
+		if (!rig_start(outage.rig, &err))
+			continue;
+		starts++;
+		pass(&outage, MINUTE_MS);
+	}
+	print_message("%lld starts, %lld calls repeated\n", (long long)starts,
+		(long long)intercom(&outage).events_repeated);
+	assert_true(intercom(&outage).events_repeated <= 50);
+
+	struct error err = {0};
+	disk_set_full(outage.disk, false);
+	rig_stop(outage.rig);
+	assert_true(rig_start(outage.rig, &err));
+	pass(&outage, MINUTE_MS);
+	assert_int_equal(rig_totals(outage.rig).delivered, 50);
+	assert_int_equal(intercom(&outage).events, 50);
+	end_outage(&outage);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -137,6 +342,10 @@ int main(void)
 		cmocka_unit_test(no_room_at_each_write),
 		cmocka_unit_test(an_error_at_each_read),
 		cmocka_unit_test(a_cut_after_the_next_200),
+		cmocka_unit_test(full_for_a_while),
+		cmocka_unit_test(broken_for_a_while),
+		cmocka_unit_test(unwritten_reports_have_a_bound),
+		cmocka_unit_test(restarts_while_full_are_no_storm),
 	};
 
 	return cmocka_run_group_tests_name("disk errors", tests, NULL, NULL);
