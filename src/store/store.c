@@ -525,9 +525,9 @@ bool store_run(struct store *store)
 		run_round(store, &round);
 	keep_house(store);
 	(void)pthread_mutex_lock(&store->lock);
-	const bool is_stuck = is_stuck_now(store);
+	const bool has_refused = is_stuck_now(store) && store->finishes != NULL;
 	(void)pthread_mutex_unlock(&store->lock);
-	return has_work && !is_stuck;
+	return has_work && !has_refused;
 }
 
 /* ---- requests ---- */
