@@ -359,6 +359,8 @@ static void block_signals(sigset_t *ret_set)
 	(void)sigaddset(ret_set, SIGHUP);
 	(void)pthread_sigmask(SIG_BLOCK, ret_set, NULL);
 	(void)signal(SIGPIPE, SIG_IGN);
+	/* A file at its size limit is a disk without room: 503, not death. */
+	(void)signal(SIGXFSZ, SIG_IGN);
 }
 
 static void wait_for_the_end(struct daemon *daemon, const sigset_t *signals)

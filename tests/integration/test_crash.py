@@ -1,8 +1,12 @@
-"""kill -9 in the middle of everything: what was answered 200 arrives, in order, at least once."""
+"""kill -9 in the middle of everything, and a disk without room: what was answered 200 arrives, in order,
+at least once."""
 
 import itertools
 import json
+import os
+import resource
 import sqlite3
+import subprocess
 import threading
 
 import harness
@@ -162,6 +166,93 @@ def test_stopped_and_killed_in_turn(t):
     events = end_senders(senders)
     daemon.wait_idle(timeout=60)
     check_arrival(standin, events)
+
+
+def post_until_refused(daemon, user):
+    """Fat events until one is answered 503; returns those that were answered 200, and the refused one."""
+    accepted = []
+    for _ in range(2000):
+        event = harness.renewal(user, subscriber_attributes={"note": {"value": "x" * 20000}})
+        answer = daemon.post(event)
+        if answer.status == 503:
+            check(int(answer.headers["Retry-After"]) > 0, lambda: f"{answer.headers}")
+            return accepted, event
+        equal(answer.status, 200, "answer")
+        accepted.append(event)
+    raise harness.Failure("it never was full")
+
+
+def is_ready(daemon):
+    return daemon.get("/readyz").status == 200
+
+
+def check_full_and_free(t, standin, daemon, fill, free):
+    """Some wait for Intercom when the disk is full; Intercom comes back, and later room does."""
+    t.expect_log("level=warn", "the store can't take events", "delivery is held")
+    waiting = [harness.renewal(f"user-{n}") for n in range(20)]
+    standin.options(down="refuse")
+    daemon.accept(*waiting)
+    fill()
+    accepted, refused = post_until_refused(daemon, "fat")
+    wait_until(lambda: not is_ready(daemon), 10, "/readyz says 503")
+    equal(daemon.get("/healthz").status, 200, "/healthz")
+    standin.options(down=False)
+    standin.wait_events(len(waiting) + len(accepted))
+    equal(daemon.post(refused).status, 503, "answer while it is full")
+    # A last small report may still have fitted in.
+    wait_until(lambda: not is_ready(daemon), 10, "/readyz says 503 still")
+
+    process = daemon.process.pid
+    free()
+    wait_until(lambda: is_ready(daemon), 10, "/readyz says 200")
+    daemon.accept(refused)
+    daemon.wait_idle()
+    equal(daemon.process.pid, process, "process")
+    check_arrival(standin, waiting + accepted + [refused])
+    equal(standin.totals()["events_repeated"], 0, "events sent twice")
+    check_store(daemon)
+
+
+def test_disk_full(t):
+    """A file system of 4 MiB, filled up by somebody else's file. Needs the right to mount one."""
+    folder = t.path("small")
+    os.mkdir(folder)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder],
+                             capture_output=True, check=False) if os.geteuid() == 0 else None
+    if mounted is None or mounted.returncode != 0:
+        raise harness.Skip("no right to mount a small file system")
+    ballast = os.path.join(folder, "ballast")
+
+    def fill():
+        with open(ballast, "wb", buffering=0) as file:
+            try:
+                while file.write(bytes(4096)) == 4096:
+                    pass
+            except OSError:
+                pass
+
+    try:
+        standin = t.standin()
+        daemon = t.daemon(standin, {"store.path": os.path.join(folder, "subrelay.db")}, start=False)
+        daemon.store = os.path.join(folder, "subrelay.db")
+        daemon.start()
+        check_full_and_free(t, standin, daemon, fill, lambda: os.remove(ballast))
+        daemon.stop()
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_file_size_limit(t):
+    """The same without any right: no file of the daemon's may grow beyond what the largest has."""
+    standin, daemon = t.both()
+
+    def limit(size):
+        resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+    def fill():
+        limit(65536 + max(entry.stat().st_size for entry in os.scandir(daemon.directory)))
+
+    check_full_and_free(t, standin, daemon, fill, lambda: limit(resource.RLIM_INFINITY))
 
 
 if __name__ == "__main__":
