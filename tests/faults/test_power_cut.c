@@ -19,8 +19,6 @@
 #include <cmocka.h>
 
 #define SEEDS ordeal_number("SUBRELAY_FAULT_SEEDS", 1)
-/* 64 KiB each, in pages of 8: the log is long enough for a checkpoint of its own at 500. */
-#define FILLER 55
 
 /* Where the cuts hit. */
 struct tally {
@@ -116,44 +114,18 @@ static void while_recovering(void **state)
 	ordeal_destroy(ordeal);
 }
 
-/* The writes of the first checkpoint that a long log causes. */
-struct checkpoint {
-	const struct ordeal *ordeal;
-	int64_t first;
-	int64_t last;
-};
-
-static void note_checkpoint(void *context, const char *operation, const char *path)
-{
-	struct checkpoint *checkpoint = context;
-	const struct ordeal *ordeal = checkpoint->ordeal;
-	const size_t len = strlen(path);
-	const int64_t nth = disk_operations(ordeal->disk, DISK_WRITES) + 1;
-
-	(void)operation;
-	if (strcmp(ordeal_deed(ordeal), "fill") != 0 || strcmp(path + len - 3, ".db") != 0)
-		return;
-	if (checkpoint->first == 0)
-		checkpoint->first = nth;
-	checkpoint->last = nth;
-}
-
 /* A log that has grown is moved into the database while the relay works, and begins anew over what
  * it held. */
 static void while_a_long_log_is_moved(void **state)
 {
 	const int64_t stride = SEEDS > 1 ? 1 : 23;
 	struct ordeal *ordeal = ordeal_create();
-	struct checkpoint checkpoint = {.ordeal = ordeal};
 	int64_t cuts = 0;
 	int64_t nth;
 
 	(void)state;
-	ordeal->filler = FILLER;
-	ordeal_begin(ordeal, 1);
-	disk_watch(ordeal->disk, note_checkpoint, &checkpoint);
-	end_well(ordeal);
-	assert_true(checkpoint.last - checkpoint.first > 300);
+	const struct ordeal_checkpoint checkpoint = ordeal_fill_log(ordeal);
+
 	/* Its end, where the log begins anew, is looked at more closely. */
 	for (nth = checkpoint.first - 2; nth < checkpoint.last + 60;
 		nth += nth < checkpoint.last - 5 || stride == 1 ? stride : 3) {

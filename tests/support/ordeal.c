@@ -20,6 +20,8 @@
 #define START_MS 1700000000000
 #define TICK_MS 20
 #define HOUR_MS (3600 * 1000LL)
+/* In pages of 8 KiB: the log is long enough for a checkpoint at 500. */
+#define FILLER 55
 #define FILLER_BYTES (64 * 1024)
 /* A sender's patience with one event, and an init system's with a daemon that can't start. */
 #define TRIES_MAX 200
@@ -510,6 +512,39 @@ void ordeal_begin(struct ordeal *ordeal, uint64_t seed)
 	ordeal->cut_past = 0;
 	ordeal->refusals = 0;
 	ordeal->failed_starts = 0;
+}
+
+struct watching {
+	const struct ordeal *ordeal;
+	struct ordeal_checkpoint seen;
+};
+
+static void note_checkpoint(void *context, const char *operation, const char *path)
+{
+	struct watching *watching = context;
+	const struct ordeal *ordeal = watching->ordeal;
+	const int64_t nth = disk_operations(ordeal->disk, DISK_WRITES) + 1;
+
+	(void)operation;
+	if (strcmp(ordeal_deed(ordeal), DEEDS[FILL]) != 0 ||
+		strcmp(path, ordeal->rig->conf->store.path) != 0)
+		return;
+	if (watching->seen.first == 0)
+		watching->seen.first = nth;
+	watching->seen.last = nth;
+}
+
+struct ordeal_checkpoint ordeal_fill_log(struct ordeal *ordeal)
+{
+	struct watching watching = {.ordeal = ordeal};
+
+	ordeal->filler = FILLER;
+	ordeal_begin(ordeal, 1);
+	disk_watch(ordeal->disk, note_checkpoint, &watching);
+	assert_true(ordeal_go_on(ordeal));
+	ordeal_check_end(ordeal);
+	assert_true(watching.seen.last - watching.seen.first > 300);
+	return watching.seen;
 }
 
 struct ordeal *ordeal_create(void)

@@ -40,6 +40,14 @@ void ordeal_destroy(struct ordeal *ordeal);
 
 /* From the start on a disk of this seed; the one before is destroyed. */
 void ordeal_begin(struct ordeal *ordeal, uint64_t seed);
+/* From here on each run fills the log until it is moved into the database while the relay works:
+ * these writes do it. */
+struct ordeal_checkpoint {
+	int64_t first;
+	int64_t last; /* the sync */
+};
+struct ordeal_checkpoint ordeal_fill_log(struct ordeal *ordeal);
+
 /* Goes on until the end (true) or until there is no power (false; everything is stopped then). */
 bool ordeal_go_on(struct ordeal *ordeal);
 /* Switches the power on, starts and checks; false when the power failed again meanwhile. */
