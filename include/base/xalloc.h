@@ -18,4 +18,7 @@ char *xstrndup(const char *text, size_t len);
 /* NULL stays NULL. */
 char *xstrdup_or_null(const char *text);
 
+/* The end, for where a library reports that it has no memory. size: what was asked for, 0: unknown. */
+_Noreturn void xalloc_die(size_t size);
+
 #endif

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static _Noreturn void die(size_t size)
+_Noreturn void xalloc_die(size_t size)
 {
 	log_error("out of memory", LOG_INT("bytes", (int64_t)size));
 	/* Not exit(): its handlers may want memory, or locks that this thread holds. */
@@ -24,7 +24,7 @@ void *xmalloc(size_t size)
 {
 	void *block = malloc(size ? size : 1);
 	if (!block)
-		die(size);
+		xalloc_die(size);
 	return block;
 }
 
@@ -32,7 +32,7 @@ void *xcalloc(size_t count, size_t size)
 {
 	void *block = count && size ? calloc(count, size) : calloc(1, 1);
 	if (!block)
-		die(size);
+		xalloc_die(size);
 	return block;
 }
 
@@ -41,7 +41,7 @@ void *xrealloc(void *block, size_t size)
 	/* realloc(block, 0) would free on some systems and not on others. */
 	void *moved = realloc(block, size ? size : 1);
 	if (!moved)
-		die(size);
+		xalloc_die(size);
 	return moved;
 }
 

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "base/xalloc.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -74,9 +75,7 @@ static bool mend_surrogates(char *text, size_t len)
 /* A second, milder look at what jansson refused; NULL when nothing could be mended. */
 static json_t *load_mended(const char *body, size_t len, json_error_t *error)
 {
-	char *copy = malloc(len);
-	if (!copy)
-		return NULL;
+	char *copy = xmalloc(len);
 	memcpy(copy, body, len);
 	json_t *root = NULL;
 	if (mend_surrogates(copy, len) || json_error_code(error) == json_error_numeric_overflow)

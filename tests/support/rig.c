@@ -5,6 +5,7 @@
 #include "rig.h"
 
 #include "base/error.h"
+#include "base/json_memory.h"
 #include "base/xalloc.h"
 #include "event/attributes.h"
 
@@ -104,6 +105,7 @@ struct rig *rig_prepare(const char *ini, const struct standin_options *options)
 	static const struct standin_options NONE;
 	struct rig *rig = xcalloc(1, sizeof(*rig));
 
+	json_memory_init(); /* as main does */
 	clock_fake_init(&rig->clock, START_MS);
 	/* In memory where that is to be had: days of retries sync the disk thousands of times. */
 	(void)snprintf(rig->folder, sizeof(rig->folder), "%s/subrelay-rig-XXXXXX",
