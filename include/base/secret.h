@@ -20,7 +20,8 @@ void secret_finish(struct secret *secret);
 bool secret_is_set(const struct secret *secret);
 
 /* True when equal. Takes the same time wherever the first difference lies (compares digests, so the
- * lengths do not show either). An empty secret equals nothing. */
+ * lengths do not show either). An empty secret equals nothing. An OpenSSL that can't say ends the
+ * process. */
 bool secret_equals(const struct secret *secret, const char *candidate, size_t candidate_len);
 
 /* HMAC-SHA256 of `parts` joined, into ret_mac. Cannot fail: an OpenSSL that can't ends the process.

@@ -2,8 +2,9 @@
  * A password, token or key: compared in constant time, wiped when done, never printed.
  *
  * Comparing SHA-256 digests makes both sides 32 bytes, so that neither the place of the first
- * difference nor the length shows in the time. What must stay true: when OpenSSL can't answer,
- * nothing is equal and no signature is made (never fail open).
+ * difference nor the length shows in the time. What must stay true: when OpenSSL can't answer, which
+ * is for want of memory, there is no answer and the process ends. "Equal" would let anybody in, "not
+ * equal" would tell an honest sender that it is none.
  */
 
 #include "base/secret.h"
@@ -44,15 +45,28 @@ bool secret_is_set(const struct secret *secret)
 	return secret->len > 0;
 }
 
+/* Out of memory, or an OpenSSL without SHA-256. */
+static _Noreturn void die(void)
+{
+	log_error("OpenSSL computes no SHA-256: out of memory?");
+	_exit(EXIT_FAILURE);
+}
+
+static void digest(const void *data, size_t len, unsigned char ret_digest[SHA256_DIGEST_LENGTH])
+{
+	if (!SHA256(data, len, ret_digest))
+		die();
+}
+
 bool secret_equals(const struct secret *secret, const char *candidate, size_t candidate_len)
 {
 	unsigned char ours[SHA256_DIGEST_LENGTH];
 	unsigned char theirs[SHA256_DIGEST_LENGTH];
 	if (!secret_is_set(secret) || !candidate)
 		return false;
-	bool equal = SHA256((const unsigned char *)secret->bytes, secret->len, ours) &&
-		SHA256((const unsigned char *)candidate, candidate_len, theirs) &&
-		CRYPTO_memcmp(ours, theirs, sizeof(ours)) == 0;
+	digest(secret->bytes, secret->len, ours);
+	digest(candidate, candidate_len, theirs);
+	bool equal = CRYPTO_memcmp(ours, theirs, sizeof(ours)) == 0;
 	OPENSSL_cleanse(ours, sizeof(ours));
 	return equal;
 }
@@ -84,10 +98,6 @@ void secret_hmac_sha256(const struct secret *key, const struct secret_part *part
 	bool done = hmac_run(hmac, key, parts, count, ret_mac);
 	EVP_MAC_CTX_free(hmac);
 	EVP_MAC_free(algorithm);
-	if (!done) {
-		/* Out of memory or an OpenSSL without SHA-256; a made-up MAC is no answer to
-		 * either. */
-		log_error("OpenSSL cannot compute HMAC-SHA256");
-		_exit(EXIT_FAILURE);
-	}
+	if (!done)
+		die(); /* a made-up MAC is no answer */
 }
