@@ -21,6 +21,7 @@
 
 #include "base/backoff.h"
 #include "base/heap.h"
+#include "base/xalloc.h"
 #include "conf/conf.h"
 #include "deliver/hold.h"
 #include "deliver/lane.h"
@@ -28,6 +29,8 @@
 #include "deliver/worker.h"
 #include "store/backend.h"
 
+/* Left alone, the hash ends the process with exit(-1) and no word. */
+#define uthash_malloc(size) xmalloc(size)
 #include <uthash.h>
 
 enum lane_state { LANE_DUE, LANE_LOADING, LANE_READY, LANE_RUNNING, LANE_SETTLING, LANE_RESTING };
