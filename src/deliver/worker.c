@@ -102,7 +102,7 @@ static void headers_add(struct slot *slot, const char *line)
 {
 	struct curl_slist *longer = curl_slist_append(slot->headers, line);
 	if (!longer)
-		abort(); /* out of memory, as in xalloc.c */
+		xalloc_die(strlen(line));
 	slot->headers = longer;
 }
 
@@ -148,7 +148,7 @@ static bool is_loopback(const char *base_url)
 		(len == 5 && memcmp(host, "[::1]", 5) == 0) || strncmp(host, "127.", 4) == 0;
 }
 
-static void headers_build(struct slot *slot, const struct conf_workspace *workspace)
+static CURLcode headers_build(struct slot *slot, const struct conf_workspace *workspace)
 {
 	headers_finish(slot);
 	struct buf line;
@@ -161,10 +161,12 @@ static void headers_build(struct slot *slot, const struct conf_workspace *worksp
 	for (size_t i = 0; call_headers[i]; i++)
 		headers_add(slot, call_headers[i]);
 	headers_add(slot, "Expect:"); /* never ask first */
-	slot->workspace = workspace;
 	curl_easy_setopt(slot->easy, CURLOPT_HTTPHEADER, slot->headers);
-	curl_easy_setopt(
+	CURLcode code = curl_easy_setopt(
 		slot->easy, CURLOPT_NOPROXY, is_loopback(workspace->base_url) ? "*" : NULL);
+	if (code == CURLE_OK)
+		slot->workspace = workspace;
+	return code;
 }
 
 /* ---- one transfer ---- */
@@ -241,26 +243,26 @@ static void slot_finish(struct slot *slot)
 	buf_finish(&slot->url);
 }
 
-static void slot_set_method(struct slot *slot, const struct call *call)
+static CURLcode slot_set_method(struct slot *slot, const struct call *call)
 {
 	CURL *easy = slot->easy;
 	if (strcmp(call->method, "GET") == 0) {
 		curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, NULL);
-		curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
-		return;
+		return curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
 	}
 	/* The size first, lest libcurl measure the text; POSTFIELDS is not copied. */
 	curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body.len);
 	curl_easy_setopt(easy, CURLOPT_POSTFIELDS, buf_text(&call->body));
 	curl_easy_setopt(easy, CURLOPT_POST, 1L);
-	curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, call->method);
+	return curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, call->method);
 }
 
-static void slot_prepare(struct slot *slot, const struct conf_workspace *workspace,
+/* Texts are copied by libcurl. One that it has no memory for is left out, and the call would be
+ * another: a POST in place of a PUT. Such a call must not be made. */
+static CURLcode slot_prepare(struct slot *slot, const struct conf_workspace *workspace,
 	const struct call *call, struct reply *reply)
 {
-	if (!headers_fit(slot, workspace))
-		headers_build(slot, workspace);
+	CURLcode code = CURLE_OK;
 	slot->call = call;
 	slot->reply = reply;
 	slot->started_mono_ms = clock_mono_ms(slot->clock);
@@ -268,8 +270,18 @@ static void slot_prepare(struct slot *slot, const struct conf_workspace *workspa
 	buf_clear(&slot->url);
 	buf_add_text(&slot->url, workspace->base_url);
 	buf_add(&slot->url, buf_text(&call->path), call->path.len);
-	curl_easy_setopt(slot->easy, CURLOPT_URL, buf_text(&slot->url));
-	slot_set_method(slot, call);
+	if (!headers_fit(slot, workspace))
+		code = headers_build(slot, workspace);
+	if (code == CURLE_OK)
+		code = curl_easy_setopt(slot->easy, CURLOPT_URL, buf_text(&slot->url));
+	return code == CURLE_OK ? slot_set_method(slot, call) : code;
+}
+
+/* The call was not made. */
+static void reply_unsent(struct reply *reply, const char *why)
+{
+	reply->wire = WIRE_UNREACHABLE;
+	(void)snprintf(reply->wire_error, sizeof(reply->wire_error), "%s", why);
 }
 
 /* Errors that mean a connection, also when it was to replace a kept one that had gone. The others
@@ -366,9 +378,7 @@ static bool load(struct worker *worker)
 static void send_errand(struct worker *worker, struct errand *errand)
 {
 	if (!load(worker)) {
-		errand->reply.wire = WIRE_UNREACHABLE;
-		(void)snprintf(errand->reply.wire_error, sizeof(errand->reply.wire_error),
-			"cannot initialise libcurl");
+		reply_unsent(&errand->reply, "cannot initialise libcurl");
 		give_back(worker, errand);
 		return;
 	}
@@ -377,13 +387,13 @@ static void send_errand(struct worker *worker, struct errand *errand)
 	assert(!slot->errand);
 	slot->errand = errand;
 	worker->busy_count++;
-	slot_prepare(slot, errand->workspace, &errand->call, &errand->reply);
-	CURLMcode code = curl_multi_add_handle(worker->multi, slot->easy);
-	if (code == CURLM_OK)
+	CURLcode prepared = slot_prepare(slot, errand->workspace, &errand->call, &errand->reply);
+	CURLMcode added =
+		prepared == CURLE_OK ? curl_multi_add_handle(worker->multi, slot->easy) : CURLM_OK;
+	if (prepared == CURLE_OK && added == CURLM_OK)
 		return;
-	errand->reply.wire = WIRE_UNREACHABLE;
-	(void)snprintf(errand->reply.wire_error, sizeof(errand->reply.wire_error), "%s",
-		curl_multi_strerror(code));
+	reply_unsent(&errand->reply,
+		prepared != CURLE_OK ? curl_easy_strerror(prepared) : curl_multi_strerror(added));
 	slot_release(worker, slot);
 }
 
@@ -641,12 +651,13 @@ bool worker_call_once(
 	struct slot slot;
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 	if (slot_init(&slot, &clock_system)) {
-		slot_prepare(&slot, workspace, call, ret_reply);
-		slot_take_result(&slot, curl_easy_perform(slot.easy));
+		CURLcode code = slot_prepare(&slot, workspace, call, ret_reply);
+		if (code == CURLE_OK)
+			slot_take_result(&slot, curl_easy_perform(slot.easy));
+		else
+			reply_unsent(ret_reply, curl_easy_strerror(code));
 	} else {
-		ret_reply->wire = WIRE_UNREACHABLE;
-		(void)snprintf(ret_reply->wire_error, sizeof(ret_reply->wire_error),
-			"cannot initialise libcurl");
+		reply_unsent(ret_reply, "cannot initialise libcurl");
 	}
 	slot_finish(&slot);
 	curl_global_cleanup();
