@@ -226,27 +226,24 @@ const char *sqlite_column(sqlite3_stmt *statement, int column, struct arena *are
 
 /* ---- transactions ---- */
 
-static bool sqlite_begin(struct backend *backend, struct error *err)
-{
-	backend->in_transaction =
-		sqlite_run(backend, sqlite_statement(backend, SQL_BEGIN, err), err);
-	return backend->in_transaction;
-}
-
 static void sqlite_rollback(struct backend *backend)
 {
 	/* SQLite may have rolled back by itself; then there is nothing to do. */
-	if (backend->in_transaction && sqlite3_get_autocommit(backend->db) == 0)
+	if (sqlite3_get_autocommit(backend->db) == 0)
 		(void)sqlite_run(backend, sqlite_statement(backend, SQL_ROLLBACK, NULL), NULL);
-	backend->in_transaction = false;
+}
+
+static bool sqlite_begin(struct backend *backend, struct error *err)
+{
+	/* Even a rollback can want memory. One that failed is made up for here, or no transaction
+	 * would ever begin again. */
+	sqlite_rollback(backend);
+	return sqlite_run(backend, sqlite_statement(backend, SQL_BEGIN, err), err);
 }
 
 static bool sqlite_commit(struct backend *backend, struct error *err)
 {
-	if (!sqlite_run(backend, sqlite_statement(backend, SQL_COMMIT, err), err))
-		return false;
-	backend->in_transaction = false;
-	return true;
+	return sqlite_run(backend, sqlite_statement(backend, SQL_COMMIT, err), err);
 }
 
 static int note_wal_pages(void *context, sqlite3 *db, const char *name, int pages)

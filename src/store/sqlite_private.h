@@ -71,7 +71,6 @@ struct backend {
 	sqlite3_stmt *statements[SQL_COUNT];
 	int lock_fd; /* writer: the lock that keeps a second daemon off; else -1 */
 	int wal_pages;
-	bool in_transaction;
 };
 
 /* The prepared statement, reset and unbound; NULL with err. Bound texts must outlive the step. */
