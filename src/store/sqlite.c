@@ -176,13 +176,17 @@ void sqlite_done(sqlite3_stmt *statement)
 
 bool sqlite_step(struct backend *backend, sqlite3_stmt *statement, bool *ret_row, struct error *err)
 {
-	const int code = sqlite3_step(statement);
+	const bool is_bound = !backend->bind_failed;
+	const int code = is_bound ? sqlite3_step(statement) : SQLITE_NOMEM;
 
+	backend->bind_failed = false;
 	*ret_row = code == SQLITE_ROW;
 	if (code == SQLITE_ROW)
 		return true;
 	const bool is_done = code == SQLITE_DONE;
-	if (!is_done)
+	if (!is_bound)
+		(void)error_set(err, "store: a value could not be handed to SQLite");
+	else if (!is_done)
 		(void)sqlite_fail(backend, "store", err);
 	sqlite_done(statement);
 	return is_done;
@@ -199,15 +203,26 @@ bool sqlite_run(struct backend *backend, sqlite3_stmt *statement, struct error *
 	return true;
 }
 
-void sqlite_bind_text(sqlite3_stmt *statement, int index, const char *text)
+/* What could not be bound would be a null in the row; the step tells, so that the callers needn't. */
+static void note_bound(struct backend *backend, int code)
 {
-	/* Binding can only fail for want of memory or a wrong index. */
-	(void)sqlite3_bind_text(statement, index, text, -1, SQLITE_STATIC);
+	backend->bind_failed |= code != SQLITE_OK;
 }
 
-void sqlite_bind_integer(sqlite3_stmt *statement, int index, int64_t value)
+void sqlite_bind_text(struct backend *backend, sqlite3_stmt *statement, int index, const char *text)
 {
-	(void)sqlite3_bind_int64(statement, index, value);
+	note_bound(backend, sqlite3_bind_text(statement, index, text, -1, SQLITE_STATIC));
+}
+
+void sqlite_bind_blob(
+	struct backend *backend, sqlite3_stmt *statement, int index, const char *data, size_t len)
+{
+	note_bound(backend, sqlite3_bind_blob64(statement, index, data, len, SQLITE_STATIC));
+}
+
+void sqlite_bind_integer(struct backend *backend, sqlite3_stmt *statement, int index, int64_t value)
+{
+	note_bound(backend, sqlite3_bind_int64(statement, index, value));
 }
 
 int64_t sqlite_hash(const char *text)
@@ -217,11 +232,13 @@ int64_t sqlite_hash(const char *text)
 
 const char *sqlite_column(sqlite3_stmt *statement, int column, struct arena *arena)
 {
-	const char *text = (const char *)sqlite3_column_text(statement, column);
+	if (sqlite3_column_type(statement, column) == SQLITE_NULL)
+		return NULL;
+	/* As a blob: a text would be made to end in a NUL, and be NULL when there is no memory for
+	 * that. */
+	const char *bytes = sqlite3_column_blob(statement, column);
 
-	return text == NULL
-		? NULL
-		: arena_dup_len(arena, text, (size_t)sqlite3_column_bytes(statement, column));
+	return arena_dup_len(arena, bytes, (size_t)sqlite3_column_bytes(statement, column));
 }
 
 /* ---- transactions ---- */

@@ -71,6 +71,7 @@ struct backend {
 	sqlite3_stmt *statements[SQL_COUNT];
 	int lock_fd; /* writer: the lock that keeps a second daemon off; else -1 */
 	int wal_pages;
+	bool bind_failed; /* of the statement that is stepped next */
 };
 
 /* The prepared statement, reset and unbound; NULL with err. Bound texts must outlive the step. */
@@ -84,8 +85,13 @@ bool sqlite_fail(struct backend *backend, const char *doing, struct error *err);
 /* Ends a query early. */
 void sqlite_done(sqlite3_stmt *statement);
 
-void sqlite_bind_text(sqlite3_stmt *statement, int index, const char *text); /* NULL: null */
-void sqlite_bind_integer(sqlite3_stmt *statement, int index, int64_t value);
+/* One that fails makes the next sqlite_step fail. */
+void sqlite_bind_text(struct backend *backend, sqlite3_stmt *statement, int index,
+	const char *text); /* NULL: null */
+void sqlite_bind_blob(
+	struct backend *backend, sqlite3_stmt *statement, int index, const char *data, size_t len);
+void sqlite_bind_integer(
+	struct backend *backend, sqlite3_stmt *statement, int index, int64_t value);
 int64_t sqlite_hash(const char *text);
 /* NULL stays NULL. */
 const char *sqlite_column(sqlite3_stmt *statement, int column, struct arena *arena);

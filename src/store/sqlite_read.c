@@ -46,10 +46,10 @@ bool sqlite_lanes_after(struct backend *backend, int64_t destination_id, struct 
 
 	if (row == NULL)
 		return false;
-	sqlite_bind_integer(row, 1, destination_id);
-	sqlite_bind_integer(row, 2, after.event_id);
-	sqlite_bind_integer(row, 3, after.contact_id);
-	sqlite_bind_integer(row, 4, (int64_t)max);
+	sqlite_bind_integer(backend, row, 1, destination_id);
+	sqlite_bind_integer(backend, row, 2, after.event_id);
+	sqlite_bind_integer(backend, row, 3, after.contact_id);
+	sqlite_bind_integer(backend, row, 4, (int64_t)max);
 	while (has_row) {
 		if (!sqlite_step(backend, row, &has_row, err))
 			return false;
@@ -75,7 +75,7 @@ bool sqlite_oldest_waiting(struct backend *backend, int64_t destination_id,
 
 	if (row == NULL)
 		return false;
-	sqlite_bind_integer(row, 1, destination_id);
+	sqlite_bind_integer(backend, row, 1, destination_id);
 	if (!sqlite_step(backend, row, &has_row, err))
 		return false;
 	if (has_row) {
@@ -85,7 +85,7 @@ bool sqlite_oldest_waiting(struct backend *backend, int64_t destination_id,
 		row = sqlite_statement(backend, SQL_LAST_WAITING, err);
 		if (row == NULL)
 			return false;
-		sqlite_bind_integer(row, 1, destination_id);
+		sqlite_bind_integer(backend, row, 1, destination_id);
 		if (!sqlite_step(backend, row, &has_row, err))
 			return false;
 		if (has_row) {
@@ -125,7 +125,7 @@ bool sqlite_contact_get(struct backend *backend, int64_t id, struct arena *arena
 
 	if (row == NULL)
 		return false;
-	sqlite_bind_integer(row, 1, id);
+	sqlite_bind_integer(backend, row, 1, id);
 	if (!sqlite_step(backend, row, &has_row, err))
 		return false;
 	if (!has_row)
@@ -150,7 +150,7 @@ static bool lane_touches(struct backend *backend, struct lane_work *work, struct
 
 	if (row == NULL)
 		return false;
-	sqlite_bind_integer(row, 1, work->contact.id);
+	sqlite_bind_integer(backend, row, 1, work->contact.id);
 	if (!sqlite_step(backend, row, &has_row, err))
 		return false;
 	work->touches = has_row;
@@ -169,8 +169,8 @@ bool sqlite_lane_load(struct backend *backend, int64_t contact_id, size_t jobs_m
 
 	if (row == NULL)
 		return false;
-	sqlite_bind_integer(row, 1, contact_id);
-	sqlite_bind_integer(row, 2, (int64_t)jobs_max + 1);
+	sqlite_bind_integer(backend, row, 1, contact_id);
+	sqlite_bind_integer(backend, row, 2, (int64_t)jobs_max + 1);
 	while (has_row) {
 		if (!sqlite_step(backend, row, &has_row, err))
 			return false;
@@ -273,10 +273,10 @@ bool sqlite_event_get(struct backend *backend, int64_t id, const char *event_id,
 	if (row == NULL)
 		return false;
 	if (id != 0) {
-		sqlite_bind_integer(row, 1, id);
+		sqlite_bind_integer(backend, row, 1, id);
 	} else {
-		sqlite_bind_integer(row, 1, sqlite_hash(event_id));
-		sqlite_bind_text(row, 2, event_id);
+		sqlite_bind_integer(backend, row, 1, sqlite_hash(event_id));
+		sqlite_bind_text(backend, row, 2, event_id);
 	}
 	if (!sqlite_step(backend, row, &has_row, err))
 		return false;
@@ -341,12 +341,12 @@ bool sqlite_event_list(struct backend *backend, const struct event_filter *filte
 		(void)sqlite_fail(backend, "listing events", err);
 		goto out;
 	}
-	sqlite_bind_integer(query, 1, filter->before_id);
-	sqlite_bind_text(query, 2, filter->source);
-	sqlite_bind_text(query, 3, filter->type);
-	sqlite_bind_text(query, 4, filter->customer);
-	sqlite_bind_integer(query, 5, filter->since_ms);
-	sqlite_bind_integer(query, 6, (int64_t)filter->limit);
+	sqlite_bind_integer(backend, query, 1, filter->before_id);
+	sqlite_bind_text(backend, query, 2, filter->source);
+	sqlite_bind_text(backend, query, 3, filter->type);
+	sqlite_bind_text(backend, query, 4, filter->customer);
+	sqlite_bind_integer(backend, query, 5, filter->since_ms);
+	sqlite_bind_integer(backend, query, 6, (int64_t)filter->limit);
 	while (has_row) {
 		struct event_row found = {0};
 		struct arena arena;
@@ -380,7 +380,7 @@ bool sqlite_attempt_list(struct backend *backend, int64_t event_id,
 
 	if (query == NULL)
 		return false;
-	sqlite_bind_integer(query, 1, event_id);
+	sqlite_bind_integer(backend, query, 1, event_id);
 	while (has_row) {
 		struct arena arena;
 
@@ -419,7 +419,7 @@ bool sqlite_job_list(struct backend *backend, int64_t event_id,
 
 		if (query == NULL)
 			return false;
-		sqlite_bind_integer(query, 1, event_id);
+		sqlite_bind_integer(backend, query, 1, event_id);
 		while (has_row) {
 			struct stored_contact contact;
 			struct parking parking = {0};

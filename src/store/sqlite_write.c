@@ -10,23 +10,25 @@
 
 /* Binds one after the other, so that a statement reads like its column list. */
 struct binder {
+	struct backend *backend;
 	sqlite3_stmt *statement;
 	int index;
 };
 
 static void put_text(struct binder *binder, const char *text)
 {
-	sqlite_bind_text(binder->statement, ++binder->index, text);
+	sqlite_bind_text(binder->backend, binder->statement, ++binder->index, text);
 }
 
 static void put_integer(struct binder *binder, int64_t value)
 {
-	sqlite_bind_integer(binder->statement, ++binder->index, value);
+	sqlite_bind_integer(binder->backend, binder->statement, ++binder->index, value);
 }
 
 static bool start(struct backend *backend, enum sql sql, struct binder *ret, struct error *err)
 {
-	*ret = (struct binder){.statement = sqlite_statement(backend, sql, err)};
+	*ret = (struct binder){
+		.backend = backend, .statement = sqlite_statement(backend, sql, err)};
 	return ret->statement != NULL;
 }
 
@@ -140,8 +142,7 @@ bool sqlite_event_add(struct backend *backend, const struct stored_event *event,
 	put_integer(&put, event->received_at_ms);
 	put_text(&put, event->ignored);
 	put_integer(&put, sqlite_hash(event->event_id));
-	(void)sqlite3_bind_blob64(
-		put.statement, ++put.index, event->body, event->body_len, SQLITE_STATIC);
+	sqlite_bind_blob(put.backend, put.statement, ++put.index, event->body, event->body_len);
 	return finish(backend, &put, err);
 }
 
