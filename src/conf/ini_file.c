@@ -221,8 +221,10 @@ bool ini_file_read(struct given *given)
 		struct ini_file file = {.given = given, .next = text, .end = text + len};
 		if (text_starts_with(text, byte_order_mark))
 			file.next += strlen(byte_order_mark);
-		/* Its result names one line; all of them were reported on the way. */
-		(void)ini_parse_stream(next_line, &file, take_setting, &file);
+		/* Its result names one line, and all of them were reported on the way. Below zero
+		 * it has read nothing: a library that takes its buffer from the heap got none. */
+		if (ini_parse_stream(next_line, &file, take_setting, &file) < 0)
+			is_ok = report_unreadable(given, "out of memory");
 		report_unanswered(&file);
 	}
 	explicit_bzero(text, len);
