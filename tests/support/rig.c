@@ -244,6 +244,8 @@ static void ask_standin(struct rig *rig, struct errand *errand)
 	(void)snprintf(authorization, sizeof(authorization), "Bearer %s",
 		errand->workspace->access_token.bytes);
 	standin_answer_init(&answer);
+	if (rig->at_intercom != NULL)
+		rig->at_intercom(true);
 	standin_handle(rig->standin, rig->clock.wall_ms,
 		&(struct standin_request){.method = errand->call.method,
 			.path = buf_text(&errand->call.path),
@@ -254,6 +256,8 @@ static void ask_standin(struct rig *rig, struct errand *errand)
 			.body = errand->call.body.data,
 			.body_len = errand->call.body.len},
 		&answer);
+	if (rig->at_intercom != NULL)
+		rig->at_intercom(false);
 	clock_fake_advance(&rig->clock, rig->answer_ms + answer.delay_ms);
 	errand->reply.elapsed_ms = rig->answer_ms + answer.delay_ms;
 	if (answer.drop != STANDIN_ANSWER) {

@@ -33,6 +33,9 @@ struct rig {
 	const struct store_backend *backend; /* NULL: SQLite; another one from rig_restart on */
 	bool is_unreachable;                 /* no connection can be made */
 	int64_t answer_ms;                   /* how long each call takes */
+	/* Told when a call reaches Intercom and when its answer leaves: what happens in between is
+	 * not the relay's. NULL: nobody. */
+	void (*at_intercom)(bool is_there);
 	/* The last webhook's answer. */
 	unsigned status;
 	int retry_after_s;
@@ -50,7 +53,8 @@ void rig_destroy(struct rig *rig);
  * stopped, and may be started again. After a false it is stopped still. */
 struct rig *rig_prepare(const char *ini, const struct standin_options *options);
 bool rig_start(struct rig *rig, struct error *err);
-/* What is queued is written, if the disk takes it. Stopping a stopped one is fine. */
+/* What is queued is written, if the disk takes it; then the store is closed, and another process may
+ * have it. Stopping a stopped one is fine. */
 void rig_stop(struct rig *rig);
 
 /* A SIGHUP with this text in place of the one before. */
