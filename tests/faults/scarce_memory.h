@@ -6,9 +6,9 @@
  *
  * Allocations are counted while it is armed, over all threads, and from the first-th on `span` of
  * them fail; with `scarce_of_libraries` only those that shared libraries make for themselves, which
- * take a NULL for an answer where the program dies. For what isn't the program under test, `scarce_abroad` turns the counting off and takes
- * memory from a block that a forked child shares with its parent: what the child's Intercom has seen
- * is still there when the child is dead.
+ * take a NULL for an answer where the program dies. For what isn't the program under test,
+ * `scarce_abroad` turns the counting off and takes memory from a block that a forked child shares
+ * with its parent: what the child's Intercom has seen is still there when the child is dead.
  *
  * To be included by one file of a program. It stands on glibc's __libc_malloc and can't be had
  * together with a sanitizer, which has a malloc of its own: then SCARCE_MEMORY is 0, and there is

@@ -31,6 +31,7 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "conf/conf_private.h"
+#include "daemon.h"
 #include "deliver/intercom.h"
 #include "deliver/worker.h"
 #include "http/routes.h"
@@ -50,7 +51,7 @@
 #define HOUR_MS (3600 * 1000LL)
 #define SECONDS_MAX 20
 #define COMPLAINED 7
-#define POINTS 120 /* of a piece and a span, unless all are asked for */
+#define POINTS 90 /* of a piece and a span, unless all are asked for */
 
 /* What the child says to the parent, in shared memory. */
 struct note {
@@ -946,15 +947,16 @@ static void credentials_are_never_misjudged(void **state)
 /* ---- the control socket ---- */
 
 static const char *const QUESTIONS[] = {
-	"{\"verb\":\"status\"}",
-	"{\"verb\":\"events\"}",
-	"{\"verb\":\"show\",\"id\":\"e2\"}",
-	"{\"verb\":\"show\",\"id\":\"e10\"}",
-	"{\"verb\":",
-	"{\"verb\":\"retry\",\"all\":true}",
+	"{\"verb\":\"status\"}\n",
+	"{\"verb\":\"events\"}\n",
+	"{\"verb\":\"show\",\"id\":\"e2\"}\n",
+	"{\"verb\":\"show\",\"id\":\"e10\"}\n",
+	"{\"verb\":\n",
+	"{\"verb\":\"retry\",\"all\":true}\n",
 };
 
-static void ask(const char *path, const char *question, char *ret, size_t ret_size)
+/* False: nobody is there. */
+static bool ask(const char *path, const char *question, char *ret, size_t ret_size)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	size_t len = 0;
@@ -962,13 +964,14 @@ static void ask(const char *path, const char *question, char *ret, size_t ret_si
 	const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
-	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) != 0 ||
-		dprintf(fd, "%s\n", question) < 0)
-		complain("the control socket can't be asked");
-	while ((got = recv(fd, ret + len, ret_size - 1 - len, 0)) > 0)
+	const bool is_there =
+		connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0 &&
+		send(fd, question, strlen(question), MSG_NOSIGNAL) >= 0;
+	while (is_there && (got = recv(fd, ret + len, ret_size - 1 - len, 0)) > 0)
 		len += (size_t)got;
 	ret[len] = '\0';
 	(void)close(fd);
+	return is_there;
 }
 
 static bool is_refusal(const char *answer)
@@ -1000,7 +1003,8 @@ static void control_child(void)
 		complain("no control socket: %s", err.text);
 	arm();
 	for (size_t i = 0; i < sizeof(QUESTIONS) / sizeof(*QUESTIONS); i++) {
-		ask(path, QUESTIONS[i], answer, sizeof(answer));
+		if (!ask(path, QUESTIONS[i], answer, sizeof(answer)))
+			complain("the control socket can't be asked");
 		if (piece->span == 0 || !is_refusal(answer))
 			put_reply(i, answer, strlen(answer));
 	}
@@ -1399,6 +1403,67 @@ static void what_the_listener_answered_200_is_stored(void **state)
 	run_piece(&libraries);
 }
 
+/* ---- the whole daemon, from its start to its end ---- */
+
+static const char DAEMON_INI[] = "[server]\nlisten = 127.0.0.1:0\n"
+				 "[store]\npath = %s\nkeep_delivered = forever\n"
+				 "[revenuecat]\nauthorization = Bearer demo\n"
+				 "[control]\nsocket = %s/daemon.sock\n[log]\nlevel = error\n";
+
+static void daemon_child(void)
+{
+	struct error err = {0};
+	char path[160];
+
+	(void)unsetenv("SUBRELAY_MEMORY"); /* would be an option */
+	(void)snprintf(path, sizeof(path), "%s/daemon.ini", story.rig->folder);
+	arm();
+	const bool is_done = daemon_run(path, &err);
+	disarm();
+	if (!is_done && err.text[0] == '\0')
+		complain("not started, and no reason");
+	if (!is_done && piece->span == 0)
+		complain("not started: %s", err.text);
+}
+
+/* Once it says anything of itself it is told to stop. */
+static void daemon_meanwhile(void)
+{
+	const struct timespec moment = {.tv_nsec = 500000L};
+	char path[160];
+	char answer[4096];
+
+	(void)snprintf(path, sizeof(path), "%s/daemon.sock", story.rig->folder);
+	while (!child_is_gone()) {
+		if (ask(path, QUESTIONS[0], answer, sizeof(answer)) && answer[0] != '\0') {
+			assert_int_equal(kill(piece->pid, SIGTERM), 0);
+			return;
+		}
+		(void)nanosleep(&moment, NULL);
+	}
+}
+
+static void the_daemon_starts_or_says_why_not(void **state)
+{
+	struct piece whole = {.name = "daemon",
+		.spans = {1, 20},
+		.before = story_before,
+		.child = daemon_child,
+		.meanwhile = daemon_meanwhile,
+		.after = open_after};
+	struct piece libraries = whole;
+	char text[512];
+
+	(void)state;
+	(void)snprintf(
+		text, sizeof(text), DAEMON_INI, story.rig->conf->store.path, story.rig->folder);
+	file_write("daemon.ini", text);
+	run_piece(&whole);
+	libraries.name = "daemon-libraries";
+	libraries.is_of_libraries = true;
+	run_piece(&libraries);
+}
+
 #endif
 
 static void without_an_allocator_of_our_own(void **state)
@@ -1422,6 +1487,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(the_operator_is_told_the_truth_or_nothing),
 		cmocka_unit_test_teardown(a_call_goes_out_whole_or_not_at_all, stop_server),
 		cmocka_unit_test(what_the_listener_answered_200_is_stored),
+		cmocka_unit_test(the_daemon_starts_or_says_why_not),
 	};
 
 	(void)without_an_allocator_of_our_own;
