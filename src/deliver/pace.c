@@ -152,6 +152,12 @@ static int64_t even_us(const struct pace *pace)
 	return window_length_ms(pace) * 1000 / pace->limit;
 }
 
+/* Between two calls by the configured limit. */
+static int64_t ceiling_us(const struct pace *pace)
+{
+	return pace->fixed_per_10s > 0 ? INT64_C(10000000) / pace->fixed_per_10s : 0;
+}
+
 static int64_t spread_us(const struct pace *pace, int64_t now_mono_ms)
 {
 	int64_t left_ms = end_ms(pace) - now_mono_ms;
@@ -187,14 +193,13 @@ void pace_sent(struct pace *pace, int64_t now_mono_ms)
 		}
 		interval_us = spread_us(pace, now_mono_ms);
 	}
-	if (pace->fixed_per_10s > 0)
-		interval_us = max64(interval_us, INT64_C(10000000) / pace->fixed_per_10s);
+	interval_us = max64(interval_us, ceiling_us(pace));
 	/* A slot missed by a little is caught up, one missed by much is not. */
 	int64_t burst_us = window_length_ms(pace) * 1000 / BURST_PART;
 	pace->next_mono_us = max64(pace->next_mono_us, now_mono_ms * 1000 - burst_us) + interval_us;
 	/* After a 429 one call goes ahead; its answer brings the next slot closer again. */
 	if (pace->cautious)
-		pace->next_mono_us = now_mono_ms * 1000 + CAUTION_US;
+		pace->next_mono_us = now_mono_ms * 1000 + max64(CAUTION_US, ceiling_us(pace));
 	pace->in_flight++;
 }
 
@@ -273,7 +278,8 @@ static void begin_window(struct pace *pace, const struct pace_headers *headers, 
 		reset_ms = max64(reset_ms, pace->window_start_mono_ms + pace->window_ms);
 	pace->reset_mono_ms = reset_ms;
 	/* The last slot of a starved window may lie far ahead. */
-	pace->next_mono_us = min64(pace->next_mono_us, now_mono_ms * 1000 + even_us(pace));
+	int64_t slot_us = max64(even_us(pace), ceiling_us(pace));
+	pace->next_mono_us = min64(pace->next_mono_us, now_mono_ms * 1000 + slot_us);
 }
 
 /* The probe was answered out of the old window: it lived when the probe was sent. */

@@ -594,6 +594,35 @@ static void a_429_and_no_headers_after_it_is_no_crawl(void **state)
 	assert_in_range(now_ms, 11000 + 9000, 11000 + 13000);
 }
 
+/* Also where Intercom would allow far more: not the first call of each window, not after a 429. */
+static void a_small_configured_limit_is_a_ceiling_as_well(void **state)
+{
+	(void)state;
+	for (int with_429 = 0; with_429 < 2; with_429++) {
+		struct world world = {.limit = 1666,
+			.window_ms = 10000,
+			.reset_late_ms = 2000,
+			.latency_ms = 150};
+		struct pace pace;
+		pace_init(&pace, 2);
+		if (with_429) {
+			pace_sent(&pace, 0);
+			pace_answered(&pace,
+				&(struct pace_headers){
+					.limit = 1666,
+					.remaining = 1665,
+					.reset_s = SERVER_EPOCH_MS / 1000 + 2,
+					.date_s = SERVER_EPOCH_MS / 1000,
+					.retry_after_s = -1,
+					.too_many = true,
+				},
+				10, SERVER_EPOCH_MS);
+		}
+		run_with(&world, &pace, 100000, 1);
+		assert_in_range(world.total, 18, 21);
+	}
+}
+
 static void a_configured_limit_is_a_ceiling(void **state)
 {
 	(void)state;
@@ -702,6 +731,7 @@ int main(void)
 		cmocka_unit_test(poor_429s_are_obeyed),
 		cmocka_unit_test(a_429_and_no_headers_after_it_is_no_crawl),
 		cmocka_unit_test(a_configured_limit_is_a_ceiling),
+		cmocka_unit_test(a_small_configured_limit_is_a_ceiling_as_well),
 		cmocka_unit_test(a_reload_keeps_what_was_learnt),
 		cmocka_unit_test(it_adapts_when_the_windows_change),
 	};
