@@ -49,7 +49,7 @@ struct lane_run {
 	bool is_begun;           /* a call was made: not to be thrown away unreported */
 	bool job_finished;       /* by the last answer: a good moment to look for news */
 	char missing_attribute[128];
-	unsigned mends; /* detours in a row; bounded */
+	unsigned mends; /* detours since a job was finished; bounded */
 	size_t next_job;
 	struct call call;      /* the one that is next or under way */
 	struct finish *finish; /* what is to be reported; NULL: nothing yet */

@@ -201,7 +201,9 @@ static bool move_on(struct dispatcher *d, struct lane *lane, struct outcome *out
 {
 	switch (outcome->result) {
 	case LANE_CONTINUES:
-		lane->attempts = 0;
+		/* A call that works on the way to one that doesn't is no end of the failing. */
+		if (lane->run->job_finished)
+			lane->attempts = 0;
 		*ret_after = AFTER_DUE;
 		/* Between two events is the moment to look whether an older one has come in. */
 		return !(lane->has_news && lane->run->job_finished) && !d->is_stopping;

@@ -16,7 +16,7 @@
 #include <string.h>
 
 #define ATTRIBUTES_MAX ((size_t)256 * 1024)
-/* Detours (stale id, missing attribute …) for one call before it counts as failed. */
+/* Detours (stale id, missing attribute …) for one job before it counts as failed. */
 #define MENDS_MAX 8
 
 static char *render_wanted(const char *encoded, struct error *err)
@@ -248,7 +248,6 @@ bool lane_next_call(struct lane_run *run, const struct conf_workspace *workspace
 
 static void take_done(struct lane_run *run, const struct verdict *verdict)
 {
-	run->mends = 0;
 	switch (run->call.kind) {
 	case CALL_CREATE_CONTACT:
 		if (!run->attributes_refused)
@@ -398,6 +397,9 @@ enum lane_result lane_take_verdict(
 	struct lane_run *run, const struct conf_workspace *workspace, const struct verdict *verdict)
 {
 	run->is_begun = true;
+	/* Nothing less than that: a detour's own success may lead to the same detour again. */
+	if (run->job_finished)
+		run->mends = 0;
 	run->job_finished = false;
 	switch (verdict->kind) {
 	case VERDICT_RETRY: doubt_what_was_sent(run, verdict); return LANE_RETRIES;
@@ -417,7 +419,8 @@ enum lane_result lane_take_verdict(
 	case VERDICT_ATTRIBUTE_MISSING: take_missing(run, workspace, verdict); break;
 	case VERDICT_GONE: take_gone(run, workspace); break;
 	}
-	if (verdict->kind != VERDICT_DONE && verdict->kind != VERDICT_PARK && !is_mended(run))
+	if (verdict->kind != VERDICT_DONE && verdict->kind != VERDICT_PARK &&
+		lane_event_id(run) != 0 && !is_mended(run))
 		return LANE_RETRIES;
 	return lane_next_call(run, workspace) ? LANE_CONTINUES : LANE_DONE;
 }

@@ -43,6 +43,7 @@ static int64_t calls_of(struct rig *rig, enum standin_call_kind kind)
 	return totals.by_kind[kind];
 }
 
+/* ' stands for ", and ` for '. */
 static void rule(struct rig *rig, const char *json)
 {
 	struct error err = {0};
@@ -50,8 +51,7 @@ static void rule(struct rig *rig, const char *json)
 
 	(void)snprintf(text, sizeof(text), "%s", json);
 	for (char *c = text; *c != '\0'; c++)
-		if (*c == '\'')
-			*c = '"';
+		*c = (char)(*c == '\'' ? '"' : *c == '`' ? '\'' : *c);
 	if (!standin_add_rules(rig->standin, text, strlen(text), &err))
 		fail_msg("%s", err.text);
 }
@@ -276,6 +276,30 @@ static void a_missing_attribute_is_created(void **state)
 	assert_string_equal(
 		standin_attribute(rig->standin, "u1", "subscription_status"), "\"active\"");
 	assert_int_equal(rig_totals(rig).delivered, 1);
+	rig_destroy(rig);
+}
+
+/* Archived attributes are like that: unknown to a contact, and their name is taken. */
+static void an_attribute_that_is_missing_and_there_is_no_endless_loop(void **state)
+{
+	struct rig *rig = rig_create(FAST "give_up_after = 2h\n", NULL);
+
+	(void)state;
+	rig->answer_ms = 50;
+	rule(rig,
+		"[{'method':'POST','path':'/contacts','times':0,'status':400,"
+		"'code':'parameter_invalid',"
+		"'message':'Custom attribute `latest_store` does not exist'},"
+		"{'method':'POST','path':'/data_attributes','times':0,'status':400,"
+		"'code':'parameter_invalid',"
+		"'message':'You already have `latest_store` in your user data'}]");
+	post(rig, "u1", "e1", "INITIAL_PURCHASE", 1699990001);
+	rig_run(rig, HOUR_MS);
+	/* A backoff of up to a minute between tries, of a few calls each. */
+	assert_in_range(rig->calls, 100, 5000);
+	assert_int_equal(rig_totals(rig).waiting, 1);
+	rig_run(rig, 2 * HOUR_MS);
+	assert_int_equal(rig_totals(rig).parked, 1);
 	rig_destroy(rig);
 }
 
@@ -711,6 +735,7 @@ int main(void)
 		cmocka_unit_test(an_archived_contact_is_brought_back_or_left),
 		cmocka_unit_test(a_contact_that_is_gone_is_made_anew_with_everything),
 		cmocka_unit_test(a_missing_attribute_is_created),
+		cmocka_unit_test(an_attribute_that_is_missing_and_there_is_no_endless_loop),
 		cmocka_unit_test(a_refused_event_is_parked_and_can_be_tried_again),
 		cmocka_unit_test(a_refused_update_parks_what_asked_for_it_alone),
 		cmocka_unit_test(a_refused_token_holds_everything_and_parks_nothing),
