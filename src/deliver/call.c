@@ -20,6 +20,7 @@
 #define CALL_BODY_MAX ((size_t)1024 * 1024)
 #define HEADER_VALUE_MAX 256
 #define NUMBER_MAX INT64_C(100000000000)
+#define STATUS_MAX 999 /* three digits */
 
 const char *const call_headers[] = {
 	"Accept: application/json",
@@ -175,7 +176,8 @@ static void take_status_line(struct reply *reply, const char *line)
 {
 	forget_headers(reply);
 	const char *blank = strchr(line, ' ');
-	reply->status = blank ? strtol(blank, NULL, 10) : 0;
+	long status = blank ? strtol(blank, NULL, 10) : 0;
+	reply->status = status >= 100 && status <= STATUS_MAX ? status : 0;
 	reply->rate.too_many = reply->status == 429;
 }
 

@@ -17,6 +17,7 @@
 
 #include <assert.h>
 #include <jansson.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -99,7 +100,7 @@ static const struct refusal_row {
 	{400, 499, KIND(CALL_CREATE_ATTRIBUTE), NULL, "you already have '", ALWAYS, VERDICT_DONE},
 	{400, 499, ANY_KIND, NULL, NULL, ALWAYS, VERDICT_PARK},
 	/* Not a status that HTTP knows. */
-	{-1, 1 << 30, ANY_KIND, NULL, NULL, ALWAYS, VERDICT_RETRY},
+	{INT_MIN, INT_MAX, ANY_KIND, NULL, NULL, ALWAYS, VERDICT_RETRY},
 };
 
 static bool code_fits(const char *pattern, const char *code)
