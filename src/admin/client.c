@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "base/xalloc.h"
 #include "cli_private.h"
 
 #include <errno.h>
@@ -213,6 +214,8 @@ static json_t *read_rows(const struct buf *answer, struct error *err)
 		if (ok) {
 			const char *why = json_string_value(json_object_get(row, "error"));
 			(void)error_set(err, "%s", why ? why : "the daemon refused");
+			if (err)
+				(void)cli_printable(err->text);
 			goto fail;
 		}
 		(void)json_array_append_new(rows, row);
@@ -280,6 +283,13 @@ const char *client_text(const json_t *object, const char *key)
 	return text ? text : "";
 }
 
+void client_print_text(const char *text)
+{
+	char *copy = cli_printable(xstrdup(text));
+	(void)fputs(copy, stdout);
+	free(copy);
+}
+
 int64_t client_integer(const json_t *object, const char *key)
 {
 	return json_integer_value(json_object_get(object, key));
@@ -293,5 +303,5 @@ const char *client_time(const json_t *object, const char *key, char ret[32])
 		(void)snprintf(ret, 32, "-");
 	else
 		(void)snprintf(ret, 32, "%.10s %.8s", iso, iso + 11);
-	return ret;
+	return cli_printable(ret);
 }

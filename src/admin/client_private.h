@@ -55,6 +55,8 @@ void client_print_json(const json_t *json);
 
 /* Borrowed; "" when it isn't there, null or no string. */
 const char *client_text(const json_t *object, const char *key);
+/* Text from outside, so that nothing of it steers the terminal. */
+void client_print_text(const char *text);
 int64_t client_integer(const json_t *object, const char *key);
 /* "2026-11-21 05:36:08" of an ISO time; "-" of none. */
 const char *client_time(const json_t *object, const char *key, char ret[32]);

@@ -58,7 +58,9 @@ static void print_delivery(const json_t *delivery)
 	const json_t *wanted = json_object_get(delivery, "wanted");
 	char time[32];
 
-	(void)printf("\ndelivery to %s\n", client_text(delivery, "workspace"));
+	(void)printf("\ndelivery to ");
+	client_print_text(client_text(delivery, "workspace"));
+	(void)fputc('\n', stdout);
 	if (email[0] != '\0')
 		print_line("email", email);
 	else

@@ -5,6 +5,24 @@
 #include "client_private.h"
 
 #include <stdio.h>
+#include <string.h>
+
+/* Seconds, as a span for people. */
+static void span_of(const json_t *status, const char *key, char ret[32])
+{
+	int64_t span_ms;
+
+	if (__builtin_mul_overflow(client_integer(status, key), INT64_C(1000), &span_ms))
+		span_ms = 0; /* no daemon says that */
+	text_from_span(span_ms, ret, 32);
+}
+
+/* A line's first column. */
+static void print_heading(const char *name)
+{
+	client_print_text(name);
+	(void)printf("%*s  ", strlen(name) < 9 ? (int)(9 - strlen(name)) : 0, "");
+}
 
 static void print_events(const json_t *status)
 {
@@ -19,8 +37,7 @@ static void print_events(const json_t *status)
 		(long long)client_integer(status, "delivered"),
 		(long long)client_integer(status, "waiting"));
 	if (client_integer(status, "waiting") > 0) {
-		text_from_span(
-			client_integer(status, "oldest_waiting_s") * 1000, span, sizeof(span));
+		span_of(status, "oldest_waiting_s", span);
 		(void)printf(" (the oldest for %s)", span);
 	}
 	(void)printf(", %lld parked%s\n", (long long)client_integer(status, "parked"),
@@ -49,18 +66,19 @@ static void print_state(const json_t *workspace)
 	else if (text_equal(state, "paced"))
 		(void)printf("delivery waits for Intercom's next rate window");
 	else
-		(void)printf("%s", state);
-	if (why[0] != '\0')
-		(void)printf(": %s", why);
+		client_print_text(state);
+	if (why[0] != '\0') {
+		(void)printf(": ");
+		client_print_text(why);
+	}
 }
 
 static void print_workspace(const json_t *workspace)
 {
-	const char *name = client_text(workspace, "name");
 	long long in_flight = (long long)client_integer(workspace, "in_flight");
 	long long resting = (long long)client_integer(workspace, "resting");
 
-	(void)printf("%-9s  ", name);
+	print_heading(client_text(workspace, "name"));
 	if (text_equal(client_text(workspace, "mode"), "dry-run"))
 		(void)printf("dry run, calls are printed instead of sent; ");
 	print_state(workspace);
@@ -77,14 +95,18 @@ static void print_status(const json_t *status)
 	const json_t *workspaces = json_object_get(status, "workspaces");
 	char span[32];
 
-	text_from_span(client_integer(status, "uptime_s") * 1000, span, sizeof(span));
-	(void)printf("subrelay   %s, up for %s\n", client_text(status, "version"), span);
+	span_of(status, "uptime_s", span);
+	print_heading("subrelay");
+	client_print_text(client_text(status, "version"));
+	(void)printf(", up for %s\n", span);
 	print_events(status);
-	if (json_is_true(json_object_get(status, "store_ready")))
+	if (json_is_true(json_object_get(status, "store_ready"))) {
 		(void)printf("store      ready\n");
-	else
-		(void)printf("store      events can't be stored: %s\n",
-			client_text(status, "store_why"));
+	} else {
+		(void)printf("store      events can't be stored: ");
+		client_print_text(client_text(status, "store_why"));
+		(void)fputc('\n', stdout);
+	}
 	for (size_t i = 0; i < json_array_size(workspaces); i++)
 		print_workspace(json_array_get(workspaces, i));
 }
