@@ -134,13 +134,13 @@ static void answer_error(struct buf *answer, const char *error)
 	add_end(answer, error);
 }
 
-static bool run_verb(
-	struct control *control, const json_t *request, struct buf *answer, struct error *err)
+static bool run_verb(const struct control_options *options, struct backend *reader,
+	const json_t *request, struct buf *answer, struct error *err)
 {
 	struct control_call call = {
-		.options = &control->options,
-		.ops = store_ops(control->options.store),
-		.reader = control->reader,
+		.options = options,
+		.ops = store_ops(options->store),
+		.reader = reader,
 		.request = request,
 		.answer = answer,
 	};
@@ -155,7 +155,8 @@ static bool run_verb(
 	return error_set(err, "this daemon (version %s) doesn't know the verb", SUBRELAY_VERSION);
 }
 
-static void answer_request(struct control *control, const struct buf *line, struct buf *answer)
+void control_answer(const struct control_options *options, struct backend *reader,
+	const struct buf *line, struct buf *answer)
 {
 	struct error err = {0};
 	json_error_t problem;
@@ -163,7 +164,7 @@ static void answer_request(struct control *control, const struct buf *line, stru
 
 	if (!json_is_object(request))
 		answer_error(answer, "the request is not a JSON object");
-	else if (!run_verb(control, request, answer, &err))
+	else if (!run_verb(options, reader, request, answer, &err))
 		answer_error(answer, err.text);
 	else
 		add_end(answer, NULL);
@@ -180,7 +181,7 @@ static void serve(struct control *control, int fd)
 	buf_init(&line, CONTROL_REQUEST_MAX);
 	buf_init(&answer, CONTROL_ANSWER_MAX);
 	if (receive(control, fd, &line, &err))
-		answer_request(control, &line, &answer);
+		control_answer(&control->options, control->reader, &line, &answer);
 	else
 		answer_error(&answer, err.text);
 	deliver(control, fd, &answer);

@@ -31,6 +31,11 @@ struct control_call {
 	struct json_out row;
 };
 
+/* The whole answer to one request: a line without its end, which may be anything. The reader is the
+ * calling thread's. */
+void control_answer(const struct control_options *options, struct backend *reader,
+	const struct buf *line, struct buf *answer);
+
 /* A row is a JSON object on a line of its own; control_row is ready for its keys. */
 struct json_out *control_row(struct control_call *call);
 void control_row_end(struct control_call *call);
