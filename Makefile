@@ -93,6 +93,7 @@ DEB_BUILD := gcc make pkg-config libmicrohttpd-dev libcurl4-openssl-dev libjanss
 	libssl-dev libinih-dev libsystemd-dev uthash-dev
 DEB_TEST := libcmocka-dev python3 openssl
 DEB_CHECK := clang clang-format clang-tidy cppcheck mandoc systemd
+DEB_FUZZ := clang llvm libclang-rt-dev
 
 deps:
 	$(Q)tests/support/deps.sh $(DEB_BUILD)
@@ -103,6 +104,8 @@ deps-test:
 	$(Q)tests/support/deps.sh $(DEB_BUILD) $(DEB_TEST)
 deps-check:
 	$(Q)tests/support/deps.sh $(DEB_BUILD) $(DEB_TEST) $(DEB_CHECK)
+deps-fuzz:
+	$(Q)tests/support/deps.sh $(DEB_BUILD) $(DEB_FUZZ)
 
 # The rest is a second make, so that pkg-config is asked after the packages are there.
 run: deps-run
@@ -170,6 +173,6 @@ install: $(PROGRAM)
 clean:
 	rm -rf build
 
-.PHONY: all deps deps-run deps-test deps-check run test tests run-tests run-valgrind run-threads bench simulate format \
-	format-check lint print-flags print-libs install clean
+.PHONY: all deps deps-run deps-test deps-check deps-fuzz run test tests run-tests run-valgrind run-threads \
+	bench simulate format format-check lint print-flags print-libs install clean
 .DELETE_ON_ERROR:

@@ -46,6 +46,7 @@ rm -rf "$logs" && mkdir -p "$logs"
 {
 	find tests/integration -name 'test_*.py' 2>/dev/null | LC_ALL=C sort
 	find "$build/tests/unit" "$build/tests/contract" "$build/tests/scenario" "$build/tests/faults" \
+		"$build/tests/fuzz" \
 		-type f -name 'test_*' 2>/dev/null | LC_ALL=C sort
 } | while read -r path; do
 	case $path in *"$pattern"*) echo "$path" ;; esac
