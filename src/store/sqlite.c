@@ -112,11 +112,15 @@ static const char *const SQL_TEXTS[SQL_COUNT] = {
 		"INSERT OR REPLACE INTO attempt (event_id, at_ms, serial, contact_id, call,"
 		" status, verdict, request_id, reason, elapsed_ms)"
 		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	[SQL_PURGE_PARKED_SCAN] = "SELECT event_id, contact_id, parked_at_ms < ?4 FROM parked"
+				  " WHERE (event_id, contact_id) > (?1, ?2)"
+				  " ORDER BY event_id, contact_id LIMIT ?3",
 	[SQL_PURGE_PARKED_NOTE] =
-		"UPDATE event SET ignored = 'parked, and forgotten after keep_parked'"
-		" WHERE id IN (SELECT event_id FROM parked WHERE parked_at_ms < ?)",
-	[SQL_PURGE_PARKED] = "DELETE FROM parked WHERE parked_at_ms < ?",
+		"UPDATE event SET ignored = 'parked, and forgotten after keep_parked' WHERE id = ?",
+	[SQL_PURGE_PARKED] = "DELETE FROM parked WHERE event_id = ? AND contact_id = ?",
 	[SQL_PURGE_SCAN] = "SELECT e.id, e.received_at_ms < ?2,"
+			   " e.received_at_ms > (SELECT received_at_ms FROM event"
+			   "  ORDER BY id DESC LIMIT 1),"
 			   " NOT EXISTS (SELECT 1 FROM parked p WHERE p.event_id = e.id)"
 			   " AND NOT EXISTS (SELECT 1 FROM destination d JOIN job j"
 			   "  ON j.destination_id = d.id AND j.event_id = e.id)"

@@ -50,6 +50,7 @@ enum sql {
 	SQL_UNPARK_ALL,
 	SQL_UNPARK_ALL_DELETE,
 	SQL_ATTEMPT_ADD,
+	SQL_PURGE_PARKED_SCAN,
 	SQL_PURGE_PARKED_NOTE,
 	SQL_PURGE_PARKED,
 	SQL_PURGE_SCAN,
@@ -72,6 +73,7 @@ struct backend {
 	int lock_fd; /* writer: the lock that keeps a second daemon off; else -1 */
 	int wal_pages;
 	bool bind_failed; /* of the statement that is stepped next */
+	struct lane_ref purged_parked; /* how far purging has walked through parked work */
 };
 
 /* The prepared statement, reset and unbound; NULL with err. Bound texts must outlive the step. */

@@ -530,66 +530,142 @@ bool sqlite_attempt_add(struct backend *backend, const struct attempt *attempt, 
 
 /* ---- forgetting ---- */
 
-static bool purge_one(struct backend *backend, int64_t id, struct error *err)
+/*
+ * Two walks by key, a slice of each per call: a table is never read or deleted from as a whole,
+ * however much is parked or old, for the writer's next round waits for this one.
+ */
+
+#define SLICE_MAX 512
+
+struct slice {
+	int64_t event_ids[SLICE_MAX];
+	int64_t contact_ids[SLICE_MAX];
+	size_t count;    /* to be forgotten */
+	size_t seen;     /* looked at */
+	bool goes_on;    /* the last one seen was no reason to stop */
+	int64_t last_id; /* the last one seen */
+	int64_t last_contact_id;
+};
+
+static bool run_by_id(struct backend *backend, enum sql sql, int64_t id, struct error *err)
 {
 	struct binder put;
 
-	if (!start(backend, SQL_PURGE_ATTEMPTS, &put, err))
-		return false;
-	put_integer(&put, id);
-	if (!finish(backend, &put, err) || !start(backend, SQL_PURGE_EVENT, &put, err))
+	if (!start(backend, sql, &put, err))
 		return false;
 	put_integer(&put, id);
 	return finish(backend, &put, err);
 }
 
-bool sqlite_purge(struct backend *backend, int64_t delivered_before_ms, int64_t parked_before_ms,
-	int64_t *cursor, size_t limit, size_t *ret_purged, struct totals *totals, struct error *err)
+static bool scan_parked(struct backend *backend, int64_t before_ms, size_t limit,
+	struct slice *slice, struct error *err)
 {
 	struct binder put;
-	int64_t ids[512];
-	size_t count = 0;
-	size_t seen = 0;
-	int64_t last_id = 0;
-	bool is_last_old = false;
 	bool has_row = true;
 
-	if (!start(backend, SQL_PURGE_PARKED_NOTE, &put, err))
+	if (!start(backend, SQL_PURGE_PARKED_SCAN, &put, err))
 		return false;
-	put_integer(&put, parked_before_ms);
-	if (!finish(backend, &put, err))
-		return false;
-	if (!start(backend, SQL_PURGE_PARKED, &put, err))
-		return false;
-	put_integer(&put, parked_before_ms);
-	if (!finish(backend, &put, err))
-		return false;
-	totals->parked -= sqlite3_changes(backend->db);
+	put_integer(&put, backend->purged_parked.event_id);
+	put_integer(&put, backend->purged_parked.contact_id);
+	put_integer(&put, (int64_t)limit);
+	put_integer(&put, before_ms);
+	while (has_row) {
+		if (!sqlite_step(backend, put.statement, &has_row, err))
+			return false;
+		if (!has_row)
+			break;
+		slice->last_id = sqlite3_column_int64(put.statement, 0);
+		slice->last_contact_id = sqlite3_column_int64(put.statement, 1);
+		slice->seen++;
+		if (sqlite3_column_int(put.statement, 2) == 0)
+			continue;
+		slice->event_ids[slice->count] = slice->last_id;
+		slice->contact_ids[slice->count++] = slice->last_contact_id;
+	}
+	slice->goes_on = slice->seen == limit;
+	return true;
+}
 
-	if (limit > sizeof(ids) / sizeof(*ids))
-		limit = sizeof(ids) / sizeof(*ids);
+/* *ret_more: parked work is left to be looked at. */
+static bool purge_parked(struct backend *backend, int64_t before_ms, size_t limit, bool *ret_more,
+	struct totals *totals, struct error *err)
+{
+	struct slice slice = {.count = 0};
+
+	if (!scan_parked(backend, before_ms, limit, &slice, err))
+		return false;
+	for (size_t i = 0; i < slice.count; i++) {
+		struct binder put;
+
+		if (!run_by_id(backend, SQL_PURGE_PARKED_NOTE, slice.event_ids[i], err) ||
+			!start(backend, SQL_PURGE_PARKED, &put, err))
+			return false;
+		put_integer(&put, slice.event_ids[i]);
+		put_integer(&put, slice.contact_ids[i]);
+		if (!finish(backend, &put, err))
+			return false;
+	}
+	totals->parked -= (int64_t)slice.count;
+	/* What a rollback brings back is found by the next walk. */
+	backend->purged_parked = slice.goes_on
+		? (struct lane_ref){slice.last_id, slice.last_contact_id}
+		: (struct lane_ref){0, 0};
+	*ret_more = slice.goes_on;
+	return true;
+}
+
+static bool scan_events(struct backend *backend, int64_t after_id, int64_t before_ms, size_t limit,
+	struct slice *slice, struct error *err)
+{
+	struct binder put;
+	bool has_row = true;
+	bool is_old = false;
+
 	if (!start(backend, SQL_PURGE_SCAN, &put, err))
 		return false;
-	put_integer(&put, *cursor);
-	put_integer(&put, delivered_before_ms);
+	put_integer(&put, after_id);
+	put_integer(&put, before_ms);
 	put_integer(&put, (int64_t)limit);
 	while (has_row) {
 		if (!sqlite_step(backend, put.statement, &has_row, err))
 			return false;
 		if (!has_row)
 			break;
-		last_id = sqlite3_column_int64(put.statement, 0);
-		is_last_old = sqlite3_column_int(put.statement, 1) != 0;
-		seen++;
-		if (is_last_old && sqlite3_column_int(put.statement, 2) != 0)
-			ids[count++] = last_id;
+		slice->last_id = sqlite3_column_int64(put.statement, 0);
+		is_old = sqlite3_column_int(put.statement, 1) != 0;
+		/* Received after the newest: the clock was wrong then; it is not in the way of
+		 * what came later. */
+		slice->goes_on = is_old || sqlite3_column_int(put.statement, 2) != 0;
+		slice->seen++;
+		if (is_old && sqlite3_column_int(put.statement, 3) != 0)
+			slice->event_ids[slice->count++] = slice->last_id;
 	}
-	for (size_t i = 0; i < count; i++)
-		if (!purge_one(backend, ids[i], err))
+	slice->goes_on &= slice->seen == limit;
+	return true;
+}
+
+bool sqlite_purge(struct backend *backend, int64_t delivered_before_ms, int64_t parked_before_ms,
+	int64_t *cursor, size_t limit, size_t *ret_purged, struct totals *totals, struct error *err)
+{
+	struct slice slice = {.count = 0};
+	bool has_parked = false;
+
+	if (limit > SLICE_MAX)
+		limit = SLICE_MAX;
+	if (parked_before_ms != INT64_MIN &&
+		!purge_parked(backend, parked_before_ms, limit, &has_parked, totals, err))
+		return false;
+	if (delivered_before_ms != INT64_MIN &&
+		!scan_events(backend, *cursor, delivered_before_ms, limit, &slice, err))
+		return false;
+	for (size_t i = 0; i < slice.count; i++)
+		if (!run_by_id(backend, SQL_PURGE_ATTEMPTS, slice.event_ids[i], err) ||
+			!run_by_id(backend, SQL_PURGE_EVENT, slice.event_ids[i], err))
 			return false;
 	/* Past what may not go, too: events parked for ever must not be in the way of the others.
+	 * Where only the parked go on, this walk begins anew (-1 is before all, and not the end).
 	 */
-	*cursor = seen == limit && is_last_old ? last_id : 0;
-	*ret_purged = count;
+	*cursor = slice.goes_on ? slice.last_id : has_parked ? -1 : 0;
+	*ret_purged = slice.count;
 	return true;
 }

@@ -15,6 +15,7 @@
  * before another transaction can be rolled back.
  */
 
+#include "calendar.h"
 #include "store_private.h"
 
 #include "base/clock.h"
@@ -30,7 +31,10 @@
 
 #define BATCH_MAX 512
 #define PURGE_EVERY_MS 60000
+/* Events looked at in one slice of purging: what it takes is what a round may have to wait. */
 #define PURGE_LIMIT 200
+/* While it is due and nothing else is to be done, a slice this often. */
+#define PURGE_PAUSE_MS 50
 /* After a failed round, what must not be given up is tried again this often. */
 #define RETRY_MS 500
 /* is_ready asks the disk this often at most. */
@@ -74,7 +78,10 @@ struct store {
 	/* the writer's: */
 	int64_t purge_cursor;
 	int64_t next_purge_mono_ms;
-	bool is_rewound; /* parked work waits again */
+	size_t purge_credit; /* events that may be looked at, for those that came in */
+	struct calendar calendar;
+	bool is_clock_ahead; /* and not believed */
+	bool is_rewound;     /* parked work waits again */
 
 	pthread_t thread;
 	bool has_thread;
@@ -85,6 +92,7 @@ struct round {
 	struct accept *accepts;
 	struct finish *finishes;
 	struct command *commands;
+	size_t accept_count;
 };
 
 /* ---- destinations ---- */
@@ -383,6 +391,7 @@ static bool take_round(struct store *store, struct round *ret_round)
 		accept = &(*accept)->next;
 		count++;
 	}
+	ret_round->accept_count = count;
 	struct accept *accepts_left = *accept;
 	*accept = NULL;
 	store->accepts = accepts_left;
@@ -409,12 +418,27 @@ static int64_t cutoff(int64_t now_ms, int64_t keep_ms)
 	return keep_ms >= now_ms ? INT64_MIN : now_ms - keep_ms;
 }
 
+/* What the date is when it comes to throwing away; see calendar.h. */
+static int64_t date_ms(struct store *store)
+{
+	const struct clock *clock = store->options.clock;
+	bool is_ahead;
+	const int64_t date = calendar_date_ms(
+		&store->calendar, clock_mono_ms(clock), clock_wall_ms(clock), &is_ahead);
+
+	if (is_ahead && !store->is_clock_ahead)
+		log_warn("the clock is far ahead of where it was; what is old is told by the date "
+			 "before, until the clock has stood like this for a day");
+	store->is_clock_ahead = is_ahead;
+	return date;
+}
+
 /* Forgets what is older than it is to be kept, a little at a time; true when there is more to do.
  */
 static bool purge_some(struct store *store)
 {
 	const struct totals before = store->writing.totals;
-	const int64_t now_ms = clock_wall_ms(store->options.clock);
+	const int64_t now_ms = date_ms(store);
 	struct writing *writing = &store->writing;
 	struct error err = {0};
 	int64_t cursor = store->purge_cursor;
@@ -436,18 +460,35 @@ static bool purge_some(struct store *store)
 		return false;
 	}
 	store->purge_cursor = cursor;
+	(void)pthread_mutex_lock(&store->lock);
+	store->totals = writing->totals;
+	(void)pthread_mutex_unlock(&store->lock);
 	return cursor != 0;
 }
 
-static void keep_house(struct store *store)
+static bool is_purge_due(const struct store *store)
 {
-	const int64_t now_ms = clock_mono_ms(store->options.clock);
+	return clock_mono_ms(store->options.clock) >= store->next_purge_mono_ms;
+}
 
-	store->writing.ops->tidy(store->writing.backend, true);
-	if (now_ms < store->next_purge_mono_ms)
+/*
+ * Between rounds, after everybody was told. A writer that is never idle purges as well, or the file
+ * would grow for as long as the load lasts: for each event that came in two may be looked at, so
+ * that forgetting is faster than what is to be forgotten, in slices that a round can wait for.
+ */
+static void keep_house(struct store *store, bool is_idle, size_t accepted)
+{
+	store->writing.ops->tidy(store->writing.backend, is_idle);
+	if (!is_purge_due(store)) {
+		store->purge_credit = 0;
 		return;
+	}
+	store->purge_credit += 2 * accepted;
+	if (!is_idle && store->purge_credit < PURGE_LIMIT)
+		return;
+	store->purge_credit = 0;
 	if (!purge_some(store))
-		store->next_purge_mono_ms = now_ms + PURGE_EVERY_MS;
+		store->next_purge_mono_ms = clock_mono_ms(store->options.clock) + PURGE_EVERY_MS;
 }
 
 /* ---- the thread ---- */
@@ -481,12 +522,13 @@ static bool wait_for_round(struct store *store, struct round *ret_round)
 			return false;
 		if (!is_stuck && !was_idle) {
 			(void)pthread_mutex_unlock(&store->lock);
-			keep_house(store);
+			keep_house(store, true, 0);
 			(void)pthread_mutex_lock(&store->lock);
 			was_idle = true;
 			continue;
 		}
-		const struct timespec deadline = deadline_in(is_stuck ? RETRY_MS : PROBE_MS);
+		const int64_t pause_ms = is_purge_due(store) ? PURGE_PAUSE_MS : PROBE_MS;
+		const struct timespec deadline = deadline_in(is_stuck ? RETRY_MS : pause_ms);
 		(void)pthread_cond_timedwait(&store->wake, &store->lock, &deadline);
 		was_idle = is_stuck;
 	}
@@ -503,7 +545,7 @@ static void *write_rounds(void *argument)
 
 		(void)pthread_mutex_unlock(&store->lock);
 		run_round(store, &round);
-		store->writing.ops->tidy(store->writing.backend, false);
+		keep_house(store, false, round.accept_count);
 		(void)pthread_mutex_lock(&store->lock);
 		/* At the end one try must do: what can't be written then is done again after a
 		 * restart. */
@@ -523,7 +565,7 @@ bool store_run(struct store *store)
 	(void)pthread_mutex_unlock(&store->lock);
 	if (has_work)
 		run_round(store, &round);
-	keep_house(store);
+	keep_house(store, !has_work, has_work ? round.accept_count : 0);
 	(void)pthread_mutex_lock(&store->lock);
 	const bool has_refused = is_stuck_now(store) && store->finishes != NULL;
 	(void)pthread_mutex_unlock(&store->lock);
@@ -696,6 +738,28 @@ static void destroy(struct store *store)
 	free(store);
 }
 
+static bool note_received(void *context, const struct event_row *row)
+{
+	int64_t *received_at_ms = context;
+
+	*received_at_ms = row->event.received_at_ms;
+	return false;
+}
+
+/* The newest event says what the date was when something was last written. */
+static bool set_calendar(struct store *store, struct error *err)
+{
+	const struct event_filter newest = {.since_ms = TIME_NONE, .limit = 1};
+	const struct clock *clock = store->options.clock;
+	int64_t received_at_ms = TIME_NONE;
+
+	if (!store->writing.ops->event_list(
+		    store->writing.backend, &newest, note_received, &received_at_ms, err))
+		return false;
+	calendar_init(&store->calendar, received_at_ms, clock_mono_ms(clock), clock_wall_ms(clock));
+	return true;
+}
+
 struct store *store_open(const struct store_options *options, struct error *err)
 {
 	struct store *store = xcalloc(1, sizeof(*store));
@@ -709,7 +773,9 @@ struct store *store_open(const struct store_options *options, struct error *err)
 	store->writing.clock = options->clock;
 	store->writing.backend = options->backend->open(store->path, true, err);
 	if (store->writing.backend == NULL ||
-		!options->backend->totals_load(store->writing.backend, &store->writing.totals, err))
+		!options->backend->totals_load(
+			store->writing.backend, &store->writing.totals, err) ||
+		!set_calendar(store, err))
 		goto fail;
 	store->totals = store->writing.totals;
 	store->last_write_mono_ms = clock_mono_ms(options->clock) - PROBE_MS;

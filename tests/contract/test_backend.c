@@ -517,6 +517,76 @@ static void what_is_parked_for_ever_is_not_in_the_way(void **state)
 	commit(bench);
 }
 
+static void parked_work_is_forgotten_in_slices(void **state)
+{
+	struct bench *bench = *state;
+	struct totals totals = {.parked = 5};
+	int64_t cursor = 0;
+	size_t purged;
+	bool is_found;
+
+	begin(bench);
+	const int64_t a = add_contact(bench, "a");
+	for (int64_t i = 1; i <= 5; i++) {
+		const struct parking parking = {
+			.parked_at_ms = i == 3 ? 99 : i, .reason = "r", .request_id = ""};
+		const struct job waiting = job(i, a, i, 0);
+		char id[16];
+
+		(void)snprintf(id, sizeof(id), "e%d", (int)i);
+		add_event(bench, i, id);
+		add_job(bench, &waiting);
+		GOOD(bench->ops->job_park(
+			bench->writer, &waiting, &parking, &is_found, &bench->err));
+	}
+	for (int64_t left = 3; left >= 1; left--) {
+		GOOD(bench->ops->purge(
+			bench->writer, INT64_MIN, 50, &cursor, 2, &purged, &totals, &bench->err));
+		assert_int_equal(totals.parked, left);
+		assert_int_equal(cursor != 0, left > 1);
+	}
+	commit(bench);
+	assert_int_equal(totals.parked, 1); /* the third is too young */
+}
+
+static void events_of_a_wrong_clock_are_not_in_the_way(void **state)
+{
+	struct bench *bench = *state;
+	struct totals totals = {0};
+	int64_t cursor = 0;
+	size_t purged;
+
+	begin(bench);
+	for (int64_t i = 1; i <= 8; i++) {
+		char id[16];
+		struct stored_event event = {.id = i,
+			.source = "s",
+			.event_id = id,
+			.type = "t",
+			.received_at_ms = i <= 4 ? 1000000 + i : i,
+			.body = "b",
+			.body_len = 1};
+
+		(void)snprintf(id, sizeof(id), "e%d", (int)i);
+		GOOD(bench->ops->event_add(bench->writer, &event, &bench->err));
+	}
+	/* Four from the future first; then 5 and 6 are old. */
+	for (int64_t slice = 0; slice < 2; slice++) {
+		GOOD(bench->ops->purge(
+			bench->writer, 7, INT64_MIN, &cursor, 2, &purged, &totals, &bench->err));
+		assert_int_equal(purged, 0);
+		assert_int_not_equal(cursor, 0);
+	}
+	GOOD(bench->ops->purge(
+		bench->writer, 7, INT64_MIN, &cursor, 2, &purged, &totals, &bench->err));
+	assert_int_equal(purged, 2);
+	GOOD(bench->ops->purge(
+		bench->writer, 7, INT64_MIN, &cursor, 2, &purged, &totals, &bench->err));
+	assert_int_equal(purged, 0);
+	assert_int_equal(cursor, 0);
+	commit(bench);
+}
+
 static void a_reader_sees_what_is_committed(void **state)
 {
 	struct bench *bench = *state;
@@ -607,6 +677,10 @@ int main(void)
 			purging_spares_what_waits_and_what_is_parked, NULL, NULL, NULL},
 		{"what_is_parked_for_ever_is_not_in_the_way",
 			what_is_parked_for_ever_is_not_in_the_way, NULL, NULL, NULL},
+		{"parked_work_is_forgotten_in_slices", parked_work_is_forgotten_in_slices, NULL,
+			NULL, NULL},
+		{"events_of_a_wrong_clock_are_not_in_the_way",
+			events_of_a_wrong_clock_are_not_in_the_way, NULL, NULL, NULL},
 		{"a_reader_sees_what_is_committed", a_reader_sees_what_is_committed, NULL, NULL,
 			NULL},
 		{"a_second_writer_is_refused", a_second_writer_is_refused, NULL, NULL, NULL},
