@@ -10,10 +10,10 @@
  *                    '--------- resting (backoff) <-'
  *
  * A claim lives in memory only: after a restart all waiting work is due again. At most LANES_MAX
- * lanes are in memory, however much waits in the store. Work is scanned by two cursors in turn, one
- * through the backlog, one through what arrived since, so that a backlog doesn't hold up today's
- * events; within a contact the order is the billing system's in any case, for a lane is always
- * loaded whole.
+ * lanes (and what one scan finds) are in memory, however much waits in the store. The backlog and
+ * what arrives today are served in turn, so that an outage's work doesn't hold up today's events:
+ * refill.c says how long one may wait. Within a contact the order is the billing system's in any
+ * case, for a lane is always loaded whole (by 32 jobs at a time).
  *
  * Every destination (workspace) has lanes, cursors, pace and hold of its own.
  *

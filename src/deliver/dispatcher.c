@@ -45,7 +45,7 @@ bool dispatcher_has_unscanned(const struct outbox *outbox)
 /* Wakes the refill when it is worth its while, not at every answer. */
 void dispatcher_nudge_if_short(struct dispatcher *d, const struct outbox *outbox)
 {
-	const bool can_load = outbox->due != NULL &&
+	const bool can_load = outbox_has_due(outbox) &&
 		outbox->ready_count <= dispatcher_wanted_lanes(d, outbox) / 2;
 	const bool can_scan =
 		outbox->lane_count <= LANES_MAX / 2 && dispatcher_has_unscanned(outbox);

@@ -48,10 +48,53 @@ void outbox_finish(struct outbox *outbox)
 	}
 }
 
+static enum outbox_line line_of(const struct lane *lane)
+{
+	return lane->is_fresh ? LINE_FRESH : LINE_BACKLOG;
+}
+
+static void leave_line(struct outbox *outbox, struct lane *lane)
+{
+	DL_DELETE(outbox->due[line_of(lane)], lane);
+	outbox->fresh_due_count -= lane->is_fresh;
+}
+
+static void join_line(struct outbox *outbox, struct lane *lane)
+{
+	DL_APPEND(outbox->due[line_of(lane)], lane);
+	outbox->fresh_due_count += lane->is_fresh;
+}
+
+/*
+ * Out of the fresh line: what the fresh cursor found since the last split lies in what is backlog
+ * now, and needs no memory until it is found there. What was found earlier the backlog's cursor may
+ * have passed already, and a lane that failed knows how often: these stay, in the other line.
+ */
+static void clear_fresh_line(struct outbox *outbox)
+{
+	struct lane *lane = NULL;
+	struct lane *next = NULL;
+
+	DL_FOREACH_SAFE (outbox->due[LINE_FRESH], lane, next) {
+		const bool is_found_again =
+			lane->found_splits == outbox->splits && lane->attempts == 0;
+
+		leave_line(outbox, lane);
+		if (is_found_again) {
+			remove_lane(outbox, lane);
+			continue;
+		}
+		lane->is_fresh = false;
+		join_line(outbox, lane);
+	}
+}
+
 void outbox_split(struct outbox *outbox, struct lane_ref from, int64_t last_event_id)
 {
+	clear_fresh_line(outbox);
 	outbox->backlog = (struct cursor){.after = from, .until = last_event_id};
 	outbox->fresh.after = cursor_past(last_event_id);
+	outbox->fresh_since = outbox->fresh.after;
 	outbox->fresh_has_more = true;
 	outbox->splits++;
 }
@@ -71,21 +114,43 @@ static void make_due(struct outbox *outbox, struct lane *lane)
 {
 	lane->state = LANE_DUE;
 	lane->has_news = false;
-	DL_APPEND(outbox->due, lane);
+	join_line(outbox, lane);
 }
 
-void outbox_found(struct outbox *outbox, int64_t contact_id)
+bool outbox_has_due(const struct outbox *outbox)
+{
+	return outbox->due[LINE_BACKLOG] != NULL || outbox->due[LINE_FRESH] != NULL;
+}
+
+/* Today's news for a contact whose backlog is in memory: it goes with today's. */
+static void freshen(struct outbox *outbox, struct lane *lane)
+{
+	const bool is_in_line = lane->state == LANE_DUE && !lane->is_fresh;
+
+	if (is_in_line)
+		leave_line(outbox, lane);
+	lane->is_fresh = true;
+	lane->found_splits = outbox->splits;
+	if (is_in_line)
+		join_line(outbox, lane);
+}
+
+void outbox_found(struct outbox *outbox, int64_t contact_id, bool is_fresh)
 {
 	struct lane *lane;
 
 	HASH_FIND(hh, outbox->lanes, &contact_id, sizeof(contact_id), lane);
 	if (lane != NULL) {
 		lane->has_news = true;
+		if (is_fresh)
+			freshen(outbox, lane);
 		return;
 	}
 	lane = xcalloc(1, sizeof(*lane));
 	lane->contact_id = contact_id;
 	lane->outbox = outbox;
+	lane->is_fresh = is_fresh;
+	lane->found_splits = outbox->splits;
 	lane->rest.owner = lane;
 	reply_init(&lane->errand.reply);
 	lane->errand.owner = lane;
@@ -99,11 +164,14 @@ size_t outbox_take_due(struct outbox *outbox, struct lane **ret, size_t max, int
 	size_t count = 0;
 
 	(void)outbox_wake(outbox, now_mono_ms);
-	while (count < max && outbox->due != NULL) {
-		struct lane *lane = outbox->due;
+	while (count < max && outbox_has_due(outbox)) {
+		outbox->line = outbox->line == LINE_FRESH ? LINE_BACKLOG : LINE_FRESH;
+		if (outbox->due[outbox->line] == NULL)
+			outbox->line = outbox->line == LINE_FRESH ? LINE_BACKLOG : LINE_FRESH;
+		struct lane *lane = outbox->due[outbox->line];
 
 		assert(lane->state == LANE_DUE);
-		DL_DELETE(outbox->due, lane);
+		leave_line(outbox, lane);
 		lane->state = LANE_LOADING;
 		lane->has_news = false;
 		ret[count++] = lane;
@@ -138,7 +206,8 @@ void outbox_unload(struct outbox *outbox, struct lane *lane)
 	conf_unref(lane->conf);
 	lane->conf = NULL;
 	lane->state = LANE_DUE;
-	DL_PREPEND(outbox->due, lane);
+	DL_PREPEND(outbox->due[line_of(lane)], lane);
+	outbox->fresh_due_count += lane->is_fresh;
 }
 
 struct lane *outbox_take_ready(struct outbox *outbox)
@@ -158,6 +227,8 @@ void outbox_release(struct outbox *outbox, struct lane *lane)
 {
 	assert(lane->state == LANE_LOADING || lane->state == LANE_SETTLING);
 	assert(lane->run == NULL && lane->reports == 0);
+	/* A contact with more than one load waiting is a backlog of its own. */
+	lane->is_fresh &= !lane->has_more;
 	if (lane->after == AFTER_REST) {
 		lane->state = LANE_RESTING;
 		heap_insert(&outbox->resting, &lane->rest, lane->rest_until_mono_ms);

@@ -44,6 +44,8 @@ struct lane {
 	enum lane_state state;
 	bool has_news;                 /* work came after it was loaded */
 	bool has_more;                 /* more waits than was loaded */
+	bool is_fresh;                 /* in line with today's work, not with the backlog's */
+	unsigned found_splits;         /* the outbox's `splits` when it was found as fresh */
 	unsigned attempts;             /* failed in a row */
 	int64_t failing_since_mono_ms; /* valid when attempts > 0 */
 	int64_t rest_until_mono_ms;
@@ -57,6 +59,9 @@ struct lane {
 	struct lane *next;
 	UT_hash_handle hh;
 };
+
+/* Due lanes stand in two lines, served in turn. */
+enum outbox_line { LINE_BACKLOG, LINE_FRESH, LINES };
 
 /* Reads waiting work in order of arrival: behind `after`, to the last job of event `until`. */
 struct cursor {
@@ -72,17 +77,20 @@ struct outbox {
 	struct hold hold;
 	struct lane *lanes; /* by contact_id */
 	size_t lane_count;
-	struct lane *due;
+	struct lane *due[LINES];
+	size_t fresh_due_count;
+	enum outbox_line line; /* the last one served */
 	struct lane *ready;
 	size_t ready_count;
 	struct heap resting;
 	size_t in_flight;
 	struct cursor backlog;
-	struct cursor fresh; /* until is INT64_MAX */
-	unsigned splits;     /* how often both were set anew */
-	int64_t doubt_until; /* the last event when this process began */
-	bool fresh_has_more; /* new work was announced, or the last scan was full */
-	bool is_paced;       /* calls wait because of the rate: noticed by the last `next` */
+	struct cursor fresh;         /* until is INT64_MAX */
+	struct lane_ref fresh_since; /* where `fresh` began */
+	unsigned splits;             /* how often both were set anew */
+	int64_t doubt_until;         /* the last event when this process began */
+	bool fresh_has_more;         /* new work was announced, or the last scan was full */
+	bool is_paced; /* calls wait because of the rate: noticed by the last `next` */
 	bool is_fresh_turn;
 	struct outbox *following;
 };
@@ -91,7 +99,9 @@ void outbox_init(struct outbox *outbox, int64_t id, const char *name);
 /* Frees all lanes, whatever their state. */
 void outbox_finish(struct outbox *outbox);
 
-/* Splits what waits behind `from`, up to `last_event_id`, from what comes later. */
+/* Splits what waits behind `from`, up to `last_event_id`, from what comes later: the first is
+ * backlog, the second fresh. Whatever stands in the fresh line stands there no more; it is found
+ * again as backlog. */
 void outbox_split(struct outbox *outbox, struct lane_ref from, int64_t last_event_id);
 /* Behind everything of an event. */
 struct lane_ref cursor_past(int64_t event_id);
@@ -99,7 +109,8 @@ struct lane_ref cursor_past(int64_t event_id);
 bool cursor_has_more(const struct cursor *cursor);
 
 /* Work was found for a contact: a new lane, or news for a known one. */
-void outbox_found(struct outbox *outbox, int64_t contact_id);
+void outbox_found(struct outbox *outbox, int64_t contact_id, bool is_fresh);
+bool outbox_has_due(const struct outbox *outbox);
 /* Up to max due lanes, taken to LOADING. */
 size_t outbox_take_due(struct outbox *outbox, struct lane **ret, size_t max, int64_t now_mono_ms);
 /* LOADING -> READY with a run whose call is filled. */
