@@ -75,6 +75,9 @@ void dispatcher_settle(struct lane *lane, enum lane_after after);
 
 /* -- without it -- */
 
+/* How much of a delivery's patience a time from one failure to the next takes. */
+int64_t dispatcher_gap_ms(const struct conf *conf, int64_t span_ms);
+
 /* Something became ready to be sent. */
 void dispatcher_tell_ready(struct dispatcher *d);
 /* Hands a report, counted before, to the store, which owns it from then on. */

@@ -12,6 +12,9 @@
 
 #include <stdio.h>
 
+/* What a try may take besides the rest before it: the call itself, and its turn. */
+#define GAP_SLACK_MS 60000
+
 /* ---- next ---- */
 
 static int64_t sendable_at(struct outbox *outbox, int64_t now_ms)
@@ -102,11 +105,14 @@ struct outcome {
 	int64_t delay_ms;
 	enum hold_change change;
 	bool gave_up;
+	bool is_held; /* a failure that is the workspace's, not the delivery's */
 };
 
 static const char *outcome_name(const struct outcome *outcome)
 {
-	return outcome->gave_up ? "park" : verdict_kind_name(outcome->verdict.kind);
+	if (outcome->gave_up)
+		return "park";
+	return verdict_kind_name(outcome->is_held ? VERDICT_HOLD : outcome->verdict.kind);
 }
 
 static void log_attempt(const struct lane *lane, const struct outcome *outcome)
@@ -168,6 +174,20 @@ static enum hold_change judge_workspace(
 	}
 }
 
+/*
+ * A delivery is given up when it was tried for give_up_after. What counts is the time from one
+ * failure to the next, each at most as long as a retry may rest: while the workspace is held, or the
+ * daemon is down, the delivery isn't tried, and a clock may be set.
+ */
+int64_t dispatcher_gap_ms(const struct conf *conf, int64_t span_ms)
+{
+	const int64_t max_ms = conf->delivery.retry_cap_ms + GAP_SLACK_MS;
+
+	if (span_ms < 0)
+		return 0;
+	return span_ms < max_ms ? span_ms : max_ms;
+}
+
 /* Under the lock, after judge_workspace: a failed try's delay, or the end of patience. */
 static enum lane_after judge_failure(
 	struct dispatcher *d, struct lane *lane, struct outcome *outcome, int64_t now_ms)
@@ -175,12 +195,14 @@ static enum lane_after judge_failure(
 	const struct conf_delivery *delivery = &d->conf->delivery;
 	struct outbox *outbox = lane->outbox;
 
-	if (lane->attempts++ == 0)
-		lane->failing_since_mono_ms = now_ms;
 	/* While the workspace is away nobody's patience runs out: it isn't the delivery's fault. */
-	if (outbox->hold.state != HOLD_OK || outcome->verdict.unreachable)
-		lane->failing_since_mono_ms = now_ms;
-	outcome->gave_up = now_ms - lane->failing_since_mono_ms >= delivery->give_up_after_ms;
+	outcome->is_held = outbox->hold.state != HOLD_OK || outcome->verdict.unreachable;
+	if (lane->attempts++ == 0)
+		lane->tried_ms = 0;
+	else if (!outcome->is_held)
+		lane->tried_ms += dispatcher_gap_ms(d->conf, now_ms - lane->failed_mono_ms);
+	lane->failed_mono_ms = now_ms;
+	outcome->gave_up = !outcome->is_held && lane->tried_ms >= delivery->give_up_after_ms;
 	outcome->attempt = lane->attempts;
 	if (outcome->gave_up) {
 		lane->attempts = 0;

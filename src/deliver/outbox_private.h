@@ -42,12 +42,14 @@ struct lane {
 	int64_t contact_id;
 	struct outbox *outbox;
 	enum lane_state state;
-	bool has_news;                 /* work came after it was loaded */
-	bool has_more;                 /* more waits than was loaded */
-	bool is_fresh;                 /* in line with today's work, not with the backlog's */
-	unsigned found_splits;         /* the outbox's `splits` when it was found as fresh */
-	unsigned attempts;             /* failed in a row */
-	int64_t failing_since_mono_ms; /* valid when attempts > 0 */
+	bool has_news;          /* work came after it was loaded */
+	bool has_more;          /* more waits than was loaded */
+	bool is_fresh;          /* in line with today's work, not with the backlog's */
+	unsigned found_splits;  /* the outbox's `splits` when it was found as fresh */
+	unsigned attempts;      /* failed in a row */
+	int64_t tried_ms;       /* patience used up; valid when attempts > 0, so is: */
+	int64_t failed_mono_ms; /* the last of them */
+	bool is_remembered;     /* what was tried before this process began is in these */
 	int64_t rest_until_mono_ms;
 	enum lane_after after;
 	unsigned reports;     /* on their way to the store */

@@ -20,6 +20,9 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "deliver/verdict.h"
+
+#include <string.h>
 
 #define SCAN_BATCH 256
 #define LOAD_BATCH 64
@@ -145,10 +148,59 @@ static bool scan(struct dispatcher *d, struct outbox *outbox, struct error *err)
 
 /* ---- load ---- */
 
+/* What was tried before this process began, out of the attempts that are kept. */
+struct memory {
+	const struct conf *conf;
+	int64_t contact_id;
+	unsigned attempts;
+	int64_t tried_ms;
+	int64_t last_at_ms;
+};
+
+static void recall(void *context, const struct attempt *attempt)
+{
+	struct memory *memory = context;
+	const bool is_retry = strcmp(attempt->verdict, verdict_kind_name(VERDICT_RETRY)) == 0;
+
+	if (attempt->contact_id != memory->contact_id ||
+		strcmp(attempt->verdict, verdict_kind_name(VERDICT_HOLD)) == 0)
+		return;
+	memory->tried_ms = is_retry && memory->attempts > 0 ? memory->tried_ms +
+			dispatcher_gap_ms(memory->conf, attempt->at_ms - memory->last_at_ms)
+							    : 0;
+	memory->attempts = is_retry ? memory->attempts + 1 : 0;
+	memory->last_at_ms = attempt->at_ms;
+}
+
+/*
+ * A daemon that is restarted every day must give up as well, and not begin its retries anew. Only
+ * work that is older than this process has a past, and it is looked up once.
+ */
+static bool remember(struct dispatcher *d, struct lane *lane, const struct conf *conf,
+	const struct lane_work *work, struct error *err)
+{
+	struct memory memory = {.conf = conf, .contact_id = lane->contact_id};
+	const int64_t event_id = work->jobs[0].event_id;
+
+	if (lane->is_remembered || lane->attempts > 0 || event_id > lane->outbox->doubt_until)
+		return true;
+	if (!d->ops->attempt_list(d->reader, event_id, recall, &memory, err))
+		return false;
+	lane->is_remembered = true;
+	if (memory.attempts == 0)
+		return true;
+	lane->attempts = memory.attempts;
+	lane->tried_ms = memory.tried_ms;
+	lane->failed_mono_ms = dispatcher_mono_ms(d) -
+		dispatcher_gap_ms(conf, dispatcher_wall_ms(d) - memory.last_at_ms);
+	return true;
+}
+
 /* Reads one lane's work. *ret_run NULL with true: nothing waits for it. Without a call, what waits
  * is done as it is (a change and its way back). */
-static bool load(struct dispatcher *d, struct lane *lane, const struct conf_workspace *workspace,
-	struct lane_run **ret_run, bool *ret_has_call, struct error *err)
+static bool load(struct dispatcher *d, struct lane *lane, const struct conf *conf,
+	const struct conf_workspace *workspace, struct lane_run **ret_run, bool *ret_has_call,
+	struct error *err)
 {
 	struct lane_work work;
 	struct arena arena;
@@ -159,6 +211,8 @@ static bool load(struct dispatcher *d, struct lane *lane, const struct conf_work
 	if (!d->ops->lane_load(d->reader, lane->contact_id, JOBS_MAX, &arena, &work, err))
 		goto out;
 	if (work.job_count > 0) {
+		if (!remember(d, lane, conf, &work, err))
+			goto out;
 		run = lane_run_create_take(&arena, &work, lane->outbox->doubt_until, err);
 		if (run == NULL)
 			goto out;
@@ -224,7 +278,7 @@ static bool load_due(
 		struct lane_run *run = NULL;
 		struct finish *finish = NULL;
 		bool has_call = false;
-		const bool is_loaded = load(d, lanes[i], workspace, &run, &has_call, err);
+		const bool is_loaded = load(d, lanes[i], conf, workspace, &run, &has_call, err);
 
 		all_good &= is_loaded;
 		dispatcher_lock(d);

@@ -426,6 +426,60 @@ static void one_contacts_trouble_ages_out_alone(void **state)
 	rig_destroy(rig);
 }
 
+static void a_daemon_restarted_every_hour_gives_up_as_well(void **state)
+{
+	struct rig *rig =
+		rig_create("retry_base = 1s\nretry_cap = 15m\ngive_up_after = 20h\n", NULL);
+	int hours = 0;
+
+	(void)state;
+	rule(rig, "{'contact':'bad','times':0,'status':500,'code':'server_error','message':'no'}");
+	post(rig, "bad", "e1", "INITIAL_PURCHASE", 1699990001);
+	while (rig_totals(rig).parked == 0 && hours < 40) {
+		const int64_t calls = rig->calls;
+
+		rig_run(rig, HOUR_MS);
+		hours++;
+		/* The backoff goes on where it was: some eight tries an hour at this cap, and not
+		 * ten more each time. */
+		if (hours > 2)
+			assert_in_range(rig->calls - calls, 1, 18);
+		rig_restart(rig);
+	}
+	assert_in_range(hours, 19, 24);
+	rig_destroy(rig);
+}
+
+/* The contact's own trouble is an hour old; the five days in between were the workspace's. */
+static void time_in_a_hold_does_not_age_a_delivery(void **state)
+{
+	struct rig *rig =
+		rig_create("retry_base = 1s\nretry_cap = 15m\ngive_up_after = 3h\n", NULL);
+
+	(void)state;
+	rule(rig, "{'contact':'bad','times':0,'status':500,'code':'server_error','message':'no'}");
+	post(rig, "bad", "e1", "INITIAL_PURCHASE", 1699990001);
+	rig_run(rig, HOUR_MS);
+	standin_clear_rules(rig->standin);
+	rule(rig, "{'times':0,'status':401,'code':'unauthorized','message':'no'}");
+	for (int i = 0; i < 9; i++) {
+		char id[16];
+
+		(void)snprintf(id, sizeof(id), "good%d", i);
+		post(rig, id, id, "INITIAL_PURCHASE", 1699990001);
+	}
+	rig_run(rig, 5 * 24 * HOUR_MS);
+	assert_string_equal(rig_workspace_state(rig), "holding");
+	standin_clear_rules(rig->standin);
+	rule(rig, "{'contact':'bad','times':0,'status':500,'code':'server_error','message':'no'}");
+	rig_run(rig, HOUR_MS);
+	assert_int_equal(rig_totals(rig).delivered, 9);
+	assert_int_equal(rig_totals(rig).parked, 0);
+	rig_run(rig, 3 * HOUR_MS);
+	assert_int_equal(rig_totals(rig).parked, 1);
+	rig_destroy(rig);
+}
+
 static void the_allowance_is_used_and_not_exceeded(void **state)
 {
 	struct rig *rig =
@@ -742,6 +796,8 @@ int main(void)
 		cmocka_unit_test(an_outage_of_days_parks_nothing),
 		cmocka_unit_test(an_unreachable_intercom_parks_nothing_and_is_noticed_soon),
 		cmocka_unit_test(one_contacts_trouble_ages_out_alone),
+		cmocka_unit_test(a_daemon_restarted_every_hour_gives_up_as_well),
+		cmocka_unit_test(time_in_a_hold_does_not_age_a_delivery),
 		cmocka_unit_test(the_allowance_is_used_and_not_exceeded),
 		cmocka_unit_test(a_429_waits_for_the_reset_and_counts_no_attempt),
 		cmocka_unit_test(a_restart_forgets_nothing_and_repeats_at_most_what_was_under_way),
