@@ -13,6 +13,7 @@
 #include "sqlite_private.h"
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "base/xalloc.h"
 
@@ -29,6 +30,8 @@
 #define PAGE_SIZE "8192"
 #define WAL_PAGES_IDLE 500
 #define WAL_PAGES_MAX 1000
+/* 256 MiB: longer than it ever gets by itself. */
+#define WAL_PAGES_LONG 32768
 /* How long a commit waits for somebody else's lock (an operator's sqlite3 shell) before it gives
  * up. */
 #define LOCK_WAIT_MS 1000
@@ -277,14 +280,39 @@ static int note_wal_pages(void *context, sqlite3 *db, const char *name, int page
 	return SQLITE_OK;
 }
 
+/* Somebody who reads and doesn't end (a shell that was left open) makes the log grow for ever. */
+static void watch_log(struct backend *backend, int pages)
+{
+	const bool is_long = pages > WAL_PAGES_LONG;
+
+	if (is_long && !backend->is_wal_long)
+		log_warn("the database's log grows, because somebody keeps the database open for "
+			 "reading; it is freed when they end",
+			LOG_INT("bytes", (int64_t)pages * atoi(PAGE_SIZE)));
+	else if (!is_long && backend->is_wal_long)
+		log_info("the database's log is short again");
+	backend->is_wal_long = is_long;
+}
+
 static void sqlite_tidy(struct backend *backend, bool is_idle)
 {
-	if (backend->wal_pages < (is_idle ? WAL_PAGES_IDLE : WAL_PAGES_MAX))
+	int pages = 0;
+	int moved = 0;
+
+	/* Smaller than it was: it began anew. */
+	if (backend->wal_pages < backend->tidy_pages - WAL_PAGES_MAX)
+		backend->tidy_pages = 0;
+	if (backend->wal_pages < (is_idle ? WAL_PAGES_IDLE : WAL_PAGES_MAX) ||
+		(!is_idle && backend->wal_pages < backend->tidy_pages))
 		return;
-	/* What can't be moved now, because somebody reads it, is moved next time. */
-	if (sqlite3_wal_checkpoint_v2(backend->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL) ==
-		SQLITE_OK)
-		backend->wal_pages = 0;
+	if (sqlite3_wal_checkpoint_v2(
+		    backend->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &pages, &moved) != SQLITE_OK)
+		return;
+	backend->wal_pages = 0;
+	/* What can't be moved now, because somebody reads it, is not sorted out anew after each
+	 * round: that costs more the longer the log is. */
+	backend->tidy_pages = moved < pages ? pages + WAL_PAGES_MAX : 0;
+	watch_log(backend, moved < pages ? pages : 0);
 }
 
 /* ---- opening ---- */

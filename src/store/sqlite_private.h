@@ -70,8 +70,10 @@ enum sql {
 struct backend {
 	sqlite3 *db;
 	sqlite3_stmt *statements[SQL_COUNT];
-	int lock_fd; /* writer: the lock that keeps a second daemon off; else -1 */
-	int wal_pages;
+	int lock_fd;      /* writer: the lock that keeps a second daemon off; else -1 */
+	int wal_pages;    /* in the log */
+	int tidy_pages;   /* the log is not moved before it has so many */
+	bool is_wal_long; /* and that was said */
 	bool bind_failed; /* of the statement that is stepped next */
 	struct lane_ref purged_parked; /* how far purging has walked through parked work */
 };

@@ -34,7 +34,7 @@
 /* Events looked at in one slice of purging: what it takes is what a round may have to wait. */
 #define PURGE_LIMIT 200
 /* While it is due and nothing else is to be done, a slice this often. */
-#define PURGE_PAUSE_MS 50
+#define PURGE_PAUSE_MS 20
 /* After a failed round, what must not be given up is tried again this often. */
 #define RETRY_MS 500
 /* is_ready asks the disk this often at most. */
