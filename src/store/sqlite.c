@@ -125,8 +125,7 @@ static const char *const SQL_TEXTS[SQL_COUNT] = {
 			   " e.received_at_ms > (SELECT received_at_ms FROM event"
 			   "  ORDER BY id DESC LIMIT 1),"
 			   " NOT EXISTS (SELECT 1 FROM parked p WHERE p.event_id = e.id)"
-			   " AND NOT EXISTS (SELECT 1 FROM destination d JOIN job j"
-			   "  ON j.destination_id = d.id AND j.event_id = e.id)"
+			   " AND NOT EXISTS (" SQL_WAITING_OF_E ")"
 			   " FROM event e WHERE e.id > ?1 ORDER BY e.id LIMIT ?3",
 	[SQL_PURGE_EVENT] = "DELETE FROM event WHERE id = ?",
 	[SQL_PURGE_ATTEMPTS] = "DELETE FROM attempt WHERE event_id = ?",

@@ -11,6 +11,12 @@
 
 #include <sqlite3.h>
 
+/* What waits of an event e, by job's key. CROSS keeps this order: left to itself SQLite reads all that
+ * waits, once for each event. */
+#define SQL_WAITING_OF_E                               \
+	"SELECT 1 FROM destination d CROSS JOIN job j" \
+	" WHERE j.destination_id = d.id AND j.event_id = e.id"
+
 /* Each statement is prepared once per handle; preparing anew costs a third of the throughput. */
 enum sql {
 	SQL_BEGIN,

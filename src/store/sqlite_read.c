@@ -296,8 +296,7 @@ bool sqlite_event_get(struct backend *backend, int64_t id, const char *event_id,
 /* Conditions that are not asked for cost nothing, so the query is written for each listing. */
 static void write_list_query(struct buf *sql, const struct event_filter *filter)
 {
-	static const char IS_WAITING[] = "EXISTS (SELECT 1 FROM destination d JOIN job j"
-					 " ON j.destination_id = d.id AND j.event_id = e.id)";
+	static const char IS_WAITING[] = "EXISTS (" SQL_WAITING_OF_E ")";
 	const char *state = filter->state != NULL ? filter->state : "";
 
 	(void)buf_add_text(sql,
