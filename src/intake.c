@@ -31,7 +31,8 @@ struct intake {
 	atomic_llong malformed;
 	atomic_llong failed;
 	atomic_llong refusal_logged_mono_ms;
-	atomic_size_t in_hand; /* between the store's queue and their answers */
+	atomic_llong latest_offset_ms; /* wall less monotonic clock, the most that was seen */
+	atomic_size_t in_hand;         /* between the store's queue and their answers */
 };
 
 /* A webhook between the queue and its answer. */
@@ -51,6 +52,7 @@ struct intake *intake_create(struct store *store, const struct clock *clock)
 	intake->store = store;
 	intake->clock = clock;
 	atomic_init(&intake->refusal_logged_mono_ms, INT64_MIN / 2);
+	atomic_init(&intake->latest_offset_ms, clock_wall_ms(clock) - clock_mono_ms(clock));
 	return intake;
 }
 
@@ -177,6 +179,23 @@ static bool verify(struct intake *intake, const struct intake_request *request, 
 	return false;
 }
 
+/*
+ * The latest date that this process has seen, moved on by the monotonic clock. A billing system's date
+ * is doubted when it lies far ahead of ours; with a clock that was set back by days every honest one
+ * does, and would be given a date before what is known of the customer.
+ */
+static int64_t latest_date_ms(struct intake *intake, int64_t now_ms)
+{
+	const int64_t mono_ms = clock_mono_ms(intake->clock);
+	long long latest_ms = atomic_load(&intake->latest_offset_ms);
+
+	while (now_ms - mono_ms > latest_ms &&
+		!atomic_compare_exchange_weak(
+			&intake->latest_offset_ms, &latest_ms, now_ms - mono_ms))
+		continue;
+	return mono_ms + atomic_load(&intake->latest_offset_ms);
+}
+
 void intake_receive(struct intake *intake, const struct intake_request *request)
 {
 	const int64_t now_ms = clock_wall_ms(intake->clock);
@@ -198,7 +217,7 @@ void intake_receive(struct intake *intake, const struct intake_request *request)
 		refuse(request, 400, err.text);
 		return;
 	}
-	event_settle_time(event, now_ms);
+	event_settle_time(event, latest_date_ms(intake, now_ms));
 
 	struct arrival *arrival = xcalloc(1, sizeof(*arrival));
 	*arrival = (struct arrival){

@@ -223,6 +223,12 @@ unsigned rig_post_event(struct rig *rig, const char *members, ...)
 	return rig_post(rig, body);
 }
 
+void rig_set_clock(struct rig *rig, int64_t by_ms)
+{
+	rig->clock.wall_ms += by_ms;
+	rig->wire_ahead_ms -= by_ms;
+}
+
 /* ---- the wire ---- */
 
 static void copy_headers(struct reply *reply, const char *headers)
@@ -246,7 +252,7 @@ static void ask_standin(struct rig *rig, struct errand *errand)
 	standin_answer_init(&answer);
 	if (rig->at_intercom != NULL)
 		rig->at_intercom(true);
-	standin_handle(rig->standin, rig->clock.wall_ms,
+	standin_handle(rig->standin, rig->clock.wall_ms + rig->wire_ahead_ms,
 		&(struct standin_request){.method = errand->call.method,
 			.path = buf_text(&errand->call.path),
 			.authorization = authorization,

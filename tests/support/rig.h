@@ -36,6 +36,7 @@ struct rig {
 	/* Told when a call reaches Intercom and when its answer leaves: what happens in between is
 	 * not the relay's. NULL: nobody. */
 	void (*at_intercom)(bool is_there);
+	int64_t wire_ahead_ms; /* Intercom's clock, before ours */
 	/* The last webhook's answer. */
 	unsigned status;
 	int retry_after_s;
@@ -68,6 +69,9 @@ unsigned rig_post(struct rig *rig, const char *body);
  */
 unsigned rig_post_event(struct rig *rig, const char *members, ...)
 	__attribute__((format(printf, 2, 3)));
+
+/* Our wall clock is set; Intercom's and the monotonic one are not. */
+void rig_set_clock(struct rig *rig, int64_t by_ms);
 
 /* True when anything was done. */
 bool rig_step(struct rig *rig);
