@@ -61,6 +61,7 @@ struct workspace_status {
 	char why[240];
 	int64_t since_ms; /* wall; TIME_NONE when ok */
 	size_t in_flight;
+	size_t lanes;   /* contacts in memory, LANES_MAX at most */
 	size_t resting; /* lanes that wait for their next try */
 };
 

@@ -276,6 +276,7 @@ static void fill_status(
 		.state = "ok",
 		.since_ms = outbox->hold.since_wall_ms,
 		.in_flight = outbox->in_flight,
+		.lanes = outbox->lane_count,
 		.resting = outbox->resting.count,
 	};
 	if (outbox->workspace == NULL) {

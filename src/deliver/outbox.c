@@ -66,32 +66,45 @@ static void join_line(struct outbox *outbox, struct lane *lane)
 }
 
 /*
- * Out of the fresh line: what the fresh cursor found since the last split lies in what is backlog
- * now, and needs no memory until it is found there. What was found earlier the backlog's cursor may
- * have passed already, and a lane that failed knows how often: these stay, in the other line.
+ * Out of the fresh line. What the fresh cursor found lies in what is backlog from now on, and needs no
+ * memory until it is found there. What came before that the backlog's cursor may have passed already,
+ * and a lane that failed knows how often: these stay, in the other line.
  */
-static void clear_fresh_line(struct outbox *outbox)
+static void leave_fresh_line(struct outbox *outbox, struct lane *lane)
 {
-	struct lane *lane = NULL;
-	struct lane *next = NULL;
+	const bool is_found_again =
+		lane->found_event_id > outbox->fresh_since.event_id && lane->attempts == 0;
 
-	DL_FOREACH_SAFE (outbox->due[LINE_FRESH], lane, next) {
-		const bool is_found_again =
-			lane->found_splits == outbox->splits && lane->attempts == 0;
-
-		leave_line(outbox, lane);
-		if (is_found_again) {
-			remove_lane(outbox, lane);
-			continue;
-		}
-		lane->is_fresh = false;
-		join_line(outbox, lane);
+	leave_line(outbox, lane);
+	if (is_found_again) {
+		remove_lane(outbox, lane);
+		return;
 	}
+	lane->is_fresh = false;
+	join_line(outbox, lane);
+}
+
+void outbox_age(struct outbox *outbox, size_t keep)
+{
+	const struct lane_ref from =
+		cursor_has_more(&outbox->backlog) ? outbox->backlog.after : outbox->fresh_since;
+	int64_t last_id = outbox->fresh_since.event_id;
+
+	while (outbox->fresh_due_count > keep) {
+		struct lane *lane = outbox->due[LINE_FRESH];
+
+		if (lane->found_event_id > last_id)
+			last_id = lane->found_event_id;
+		leave_fresh_line(outbox, lane);
+	}
+	outbox->backlog = (struct cursor){.after = from, .until = last_id};
+	outbox->fresh_since = cursor_past(last_id);
 }
 
 void outbox_split(struct outbox *outbox, struct lane_ref from, int64_t last_event_id)
 {
-	clear_fresh_line(outbox);
+	while (outbox->due[LINE_FRESH] != NULL)
+		leave_fresh_line(outbox, outbox->due[LINE_FRESH]);
 	outbox->backlog = (struct cursor){.after = from, .until = last_event_id};
 	outbox->fresh.after = cursor_past(last_event_id);
 	outbox->fresh_since = outbox->fresh.after;
@@ -123,34 +136,34 @@ bool outbox_has_due(const struct outbox *outbox)
 }
 
 /* Today's news for a contact whose backlog is in memory: it goes with today's. */
-static void freshen(struct outbox *outbox, struct lane *lane)
+static void freshen(struct outbox *outbox, struct lane *lane, int64_t event_id)
 {
 	const bool is_in_line = lane->state == LANE_DUE && !lane->is_fresh;
 
 	if (is_in_line)
 		leave_line(outbox, lane);
 	lane->is_fresh = true;
-	lane->found_splits = outbox->splits;
+	lane->found_event_id = event_id;
 	if (is_in_line)
 		join_line(outbox, lane);
 }
 
-void outbox_found(struct outbox *outbox, int64_t contact_id, bool is_fresh)
+void outbox_found(struct outbox *outbox, struct lane_ref ref, bool is_fresh)
 {
 	struct lane *lane;
 
-	HASH_FIND(hh, outbox->lanes, &contact_id, sizeof(contact_id), lane);
+	HASH_FIND(hh, outbox->lanes, &ref.contact_id, sizeof(ref.contact_id), lane);
 	if (lane != NULL) {
 		lane->has_news = true;
 		if (is_fresh)
-			freshen(outbox, lane);
+			freshen(outbox, lane, ref.event_id);
 		return;
 	}
 	lane = xcalloc(1, sizeof(*lane));
-	lane->contact_id = contact_id;
+	lane->contact_id = ref.contact_id;
 	lane->outbox = outbox;
 	lane->is_fresh = is_fresh;
-	lane->found_splits = outbox->splits;
+	lane->found_event_id = ref.event_id;
 	lane->rest.owner = lane;
 	reply_init(&lane->errand.reply);
 	lane->errand.owner = lane;

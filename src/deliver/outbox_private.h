@@ -45,7 +45,7 @@ struct lane {
 	bool has_news;          /* work came after it was loaded */
 	bool has_more;          /* more waits than was loaded */
 	bool is_fresh;          /* in line with today's work, not with the backlog's */
-	unsigned found_splits;  /* the outbox's `splits` when it was found as fresh */
+	int64_t found_event_id; /* the newest fresh event that it was found by */
 	unsigned attempts;      /* failed in a row */
 	int64_t tried_ms;       /* patience used up; valid when attempts > 0, so is: */
 	int64_t failed_mono_ms; /* the last of them */
@@ -102,16 +102,17 @@ void outbox_init(struct outbox *outbox, int64_t id, const char *name);
 void outbox_finish(struct outbox *outbox);
 
 /* Splits what waits behind `from`, up to `last_event_id`, from what comes later: the first is
- * backlog, the second fresh. Whatever stands in the fresh line stands there no more; it is found
- * again as backlog. */
+ * backlog, the second fresh. */
 void outbox_split(struct outbox *outbox, struct lane_ref from, int64_t last_event_id);
+/* Leaves the newest lanes in the fresh line, so many; the others are backlog, at its end. */
+void outbox_age(struct outbox *outbox, size_t keep);
 /* Behind everything of an event. */
 struct lane_ref cursor_past(int64_t event_id);
 /* False when the cursor is through. */
 bool cursor_has_more(const struct cursor *cursor);
 
 /* Work was found for a contact: a new lane, or news for a known one. */
-void outbox_found(struct outbox *outbox, int64_t contact_id, bool is_fresh);
+void outbox_found(struct outbox *outbox, struct lane_ref ref, bool is_fresh);
 bool outbox_has_due(const struct outbox *outbox);
 /* Up to max due lanes, taken to LOADING. */
 size_t outbox_take_due(struct outbox *outbox, struct lane **ret, size_t max, int64_t now_mono_ms);

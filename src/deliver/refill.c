@@ -10,10 +10,10 @@
  * A lane takes two calls as a rule, and 1 + JOBS_MAX at most before it goes to the end of the
  * backlog's line. With 32 connections, two calls a lane and Intercom's 166 calls/s that is under a
  * second while today's work is less than half of what Intercom takes, and (64 + 2 * 512) * 2 / 166 =
- * 13 s at the worst. When more than FRESH_MAX stand in the fresh line, more comes in than Intercom
- * takes, or delivery is held: then all of it becomes backlog (at its end), and fresh is what comes
- * from then on. The backlog has at least every other turn, in the order of arrival, so nothing
- * starves.
+ * 13 s at the worst. When the fresh line is full and more has come in, more comes than half of what
+ * Intercom takes, or delivery is held: then the older half of the line becomes backlog, at its end. So
+ * when Intercom is back the newest events are the first to arrive. The backlog has at least every other
+ * turn, in the order of arrival, so nothing starves.
  */
 
 #include "dispatcher_private.h"
@@ -68,7 +68,7 @@ static void note_scanned(
 	struct outbox *outbox, struct cursor *cursor, const struct lane_ref *refs, size_t count)
 {
 	for (size_t i = 0; i < count && refs[i].event_id <= cursor->until; i++) {
-		outbox_found(outbox, refs[i].contact_id, cursor == &outbox->fresh);
+		outbox_found(outbox, refs[i], cursor == &outbox->fresh);
 		cursor->after = refs[i];
 	}
 	const bool is_exhausted = count < SCAN_BATCH || refs[count - 1].event_id > cursor->until;
@@ -81,34 +81,6 @@ static bool is_crowded(const struct outbox *outbox)
 	return outbox->fresh_has_more && is_fresh_line_full(outbox);
 }
 
-/* More stands in the fresh line than it holds, and more has come in: that is a backlog now. */
-static bool split_when_crowded(struct dispatcher *d, struct outbox *outbox, struct error *err)
-{
-	int64_t received_at_ms;
-	int64_t first_id;
-	int64_t last_id;
-
-	dispatcher_lock(d);
-	const bool was_crowded = is_crowded(outbox);
-	dispatcher_unlock(d);
-	if (!was_crowded)
-		return true;
-	if (!d->ops->oldest_waiting(
-		    d->reader, outbox->id, &received_at_ms, &first_id, &last_id, err))
-		return false;
-	dispatcher_lock(d);
-	if (is_crowded(outbox)) {
-		const struct lane_ref from = cursor_has_more(&outbox->backlog)
-			? outbox->backlog.after
-			: outbox->fresh_since;
-		const int64_t scanned_id = outbox->fresh.after.event_id;
-
-		outbox_split(outbox, from, last_id > scanned_id ? last_id : scanned_id);
-	}
-	dispatcher_unlock(d);
-	return true;
-}
-
 /* One stretch of one outbox. */
 static bool scan(struct dispatcher *d, struct outbox *outbox, struct error *err)
 {
@@ -116,9 +88,9 @@ static bool scan(struct dispatcher *d, struct outbox *outbox, struct error *err)
 	struct cursor *cursor = NULL;
 	size_t count;
 
-	if (!split_when_crowded(d, outbox, err))
-		return false;
 	dispatcher_lock(d);
+	if (is_crowded(outbox))
+		outbox_age(outbox, FRESH_MAX / 2);
 	const bool has_work = pick_cursor(outbox, &cursor);
 	const struct lane_ref after = has_work ? cursor->after : (struct lane_ref){0};
 	const unsigned splits = outbox->splits;
