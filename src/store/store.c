@@ -473,7 +473,7 @@ static bool is_purge_due(const struct store *store)
 
 /*
  * Between rounds, after everybody was told. A writer that is never idle purges as well, or the file
- * would grow for as long as the load lasts: for each event that came in two may be looked at, so
+ * would grow for as long as the load lasts: for every two events that came in three may be looked at, so
  * that forgetting is faster than what is to be forgotten, in slices that a round can wait for.
  */
 static void keep_house(struct store *store, bool is_idle, size_t accepted)
@@ -483,7 +483,7 @@ static void keep_house(struct store *store, bool is_idle, size_t accepted)
 		store->purge_credit = 0;
 		return;
 	}
-	store->purge_credit += 2 * accepted;
+	store->purge_credit += accepted + accepted / 2;
 	if (!is_idle && store->purge_credit < PURGE_LIMIT)
 		return;
 	store->purge_credit = 0;
