@@ -18,6 +18,20 @@
  * nothing is lost by that: the sender keeps its copy. Finishes are kept and tried again until they
  * are in. The store recovers by itself as soon as a commit works.
  *
+ * What it may grow to. Memory: what is queued, a webhook or a report for each connection that waits
+ * for its answer, so server.connections_max and delivery.connections bound both; a disk slower than
+ * the senders makes them wait, not the queue grow. The file: some 2.8 kB an event that waits (10
+ * million: 28 GB), whatever arrives in keep_delivered after that, and what is known of each customer
+ * (128 records of some 250 bytes at most), which stays. It does not shrink: what is purged is used
+ * again; to give it back, stop the daemon and `sqlite3 FILE VACUUM`. The log beside it is 64 MiB at
+ * most, but for readers that never end, see sqlite.c.
+ *
+ * Purging is a slice of 200 events between two rounds: when idle, and under load three for every two
+ * that came in, so that it keeps up with any load and a round waits for one slice at most. Age is
+ * told by calendar.h, not by a wall clock that was just set. What waits is never purged, nor what is
+ * parked before keep_parked. A webhook that comes again after its event was purged is a new one:
+ * keep_delivered should not be less than a billing system's retries (RevenueCat: 2 1/2 hours).
+ *
  * Threads: every function may be called from any thread, but store_run (tests) from one only.
  */
 
