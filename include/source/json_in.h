@@ -21,7 +21,9 @@ struct error;
 /*
  * NULL and "the body is not JSON: …" when it isn't; the text quotes nothing of the body. Two things
  * that JSON allows and jansson doesn't are accepted: integers over 64 bits (then every number is
- * read as a real) and half a surrogate pair (becomes U+FFFD). The caller owns one reference.
+ * read as a real) and half a surrogate pair (becomes U+FFFD). One thing that JSON allows is not:
+ * more than 30,000 values, so that what is parsed stays within some 8 MB, however large the body
+ * may be; "the body has more than …" then. The caller owns one reference.
  */
 json_t *json_in_load(const char *body, size_t len, struct error *err);
 
