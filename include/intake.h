@@ -59,6 +59,9 @@ struct intake_counts {
 struct intake *intake_create(struct store *store, const struct clock *clock);
 void intake_destroy(struct intake *intake);
 
+/* Before the body is read, from the headers alone (`body` and `answer` are not used): false when it
+ * can only end in 401; it is counted and logged then. */
+bool intake_screen(struct intake *intake, const struct intake_request *request);
 void intake_receive(struct intake *intake, const struct intake_request *request);
 /* From now on every request is answered 503. */
 void intake_stop(struct intake *intake);

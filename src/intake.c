@@ -159,21 +159,45 @@ static void answer_accepted(struct accept *accept)
 
 /* ---- the way in ---- */
 
-static bool verify(struct intake *intake, const struct intake_request *request, int64_t now_ms)
+static struct source_request credentials_of(const struct intake_request *request, int64_t now_ms)
 {
-	const struct source_request credentials = {
+	return (struct source_request){
 		.header = request->header,
 		.context = request->context,
 		.body = request->body,
 		.body_len = request->body_len,
 		.now_ms = now_ms,
 	};
+}
+
+static void count_unauthorized(
+	struct intake *intake, const struct intake_request *request, const struct error *err)
+{
+	log_refusal(intake, request, "a webhook was refused", err->text,
+		atomic_fetch_add(&intake->unauthorized, 1) + 1);
+}
+
+bool intake_screen(struct intake *intake, const struct intake_request *request)
+{
+	const struct source *source = request->section->source;
+	const struct source_request credentials =
+		credentials_of(request, clock_wall_ms(intake->clock));
+	struct error err = {0};
+
+	if (!source->screen || source->screen(request->section, &credentials, &err))
+		return true;
+	count_unauthorized(intake, request, &err);
+	return false;
+}
+
+static bool verify(struct intake *intake, const struct intake_request *request, int64_t now_ms)
+{
+	const struct source_request credentials = credentials_of(request, now_ms);
 	struct error err = {0};
 
 	if (request->section->source->verify(request->section, &credentials, &err))
 		return true;
-	log_refusal(intake, request, "a webhook was refused", err.text,
-		atomic_fetch_add(&intake->unauthorized, 1) + 1);
+	count_unauthorized(intake, request, &err);
 	/* Which part was wrong is for the log alone. */
 	refuse(request, 401, "not authorized");
 	return false;

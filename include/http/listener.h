@@ -9,16 +9,27 @@
  * the exchange and answers later from any thread; until then the connection is suspended and costs
  * no thread. Every exchange is answered exactly once.
  *
- * The listener itself answers: unknown path 404, wrong method 405 with Allow, body over body_max
- * 413 (from Content-Length before the body is read; a chunked body is dropped as it streams in,
- * answered at its end, and cut when it goes on for 8 MiB more), 503 when the bodies of all
- * connections together hold 64 MiB. HEAD is served wherever GET is.
+ * The listener itself answers: framing that two servers could read differently 400, unknown path
+ * 404, wrong method 405 with Allow, a GET with a body 400, what the route's `screen` doesn't want
+ * 401, a compressed body 415, a body over body_max 413 (from Content-Length; a chunked body is
+ * dropped as it streams in, answered at its end, and cut when it goes on for 8 MiB more), 503 when
+ * the bodies of all connections together hold 64 MiB. HEAD is served wherever GET is. What can be
+ * said from the headers is said at once, nothing of the body is kept, and the connection is closed:
+ * whatever else a stranger has sent on it, or slipped in between somebody else's requests, is never
+ * read as a request.
  *
  * A connection is closed when its first request isn't complete within request_timeout of the
  * connection's beginning (TLS handshake included), a later one within request_timeout of its
  * request line, when it stays idle so long between requests, or when it takes so long to fetch an
  * answer; however slowly the bytes trickle. While an exchange waits for its answer no time runs.
- * When connections_max are open, new ones are closed at once.
+ * When connections_max are open, a new one takes the place of a stranger's oldest (see door.c); it is
+ * closed at once when all belong to known senders or wait for an answer.
+ *
+ * Memory, at most, over what the idle daemon takes: 48 KiB a connection (libmicrohttpd's buffer and
+ * two kept ones, 16 KiB each), 64 with TLS, for connections_max and a sixteenth more that are being
+ * closed; 64 MiB for the bodies over 16 KiB (four times body_max if that is more); and what a handler
+ * needs, for an event 8 MiB a thread. With the defaults that is 196 MiB, 212 with TLS; the connections'
+ * part, 52 or 68, is all that strangers can cause where `screen` knows them by their headers.
  */
 
 #include <stdbool.h>
@@ -45,6 +56,7 @@ struct http_answer {
 	int retry_after_s;        /* 0: no Retry-After header */
 	const char *content_type; /* NULL: application/json; copied, under 64 bytes */
 	bool close;               /* close the connection after this answer */
+	bool is_known; /* the sender has shown who it is: its connection isn't cut for newcomers */
 };
 
 struct http_route {
@@ -53,6 +65,9 @@ struct http_route {
 	void (*handle)(
 		void *context, struct exchange *exchange, const struct http_request *request);
 	void *context;
+	/* Once the headers are there, before any of the body is taken: false answers 401. It may
+	 * ask for headers. NULL: everybody may send a body. */
+	bool (*screen)(void *context, struct exchange *exchange);
 };
 
 /*
@@ -69,10 +84,11 @@ struct http_router {
 /* Since the start. */
 struct listener_counts {
 	uint64_t accepted;    /* connections */
-	uint64_t turned_away; /* connections closed at once: connections_max were open */
+	uint64_t turned_away; /* connections closed at once: there was no room */
+	uint64_t evicted;     /* connections cut to make room for others */
 	uint64_t timed_out;   /* connections cut at their deadline, idle ones included */
 	uint64_t requests;
-	uint64_t refused; /* requests the listener answered itself: 404, 405, 413, 503 */
+	uint64_t refused; /* requests the listener answered itself */
 };
 
 /*
@@ -95,7 +111,8 @@ void listener_count(const struct listener *listener, struct listener_counts *ret
  * Every exchange must be answered; one that isn't is a broken invariant and aborts. */
 void listener_destroy(struct listener *listener);
 
-/* From the handler's thread while it handles: a header by name, in any case; NULL: absent. */
+/* From the handler's thread while it handles or screens: a header by name, in any case; NULL:
+ * absent. */
 const char *exchange_header(struct exchange *exchange, const char *name);
 /* Answers; the exchange is gone afterwards. From any thread. */
 void exchange_answer(struct exchange *exchange, const struct http_answer *answer);

@@ -9,6 +9,7 @@
  * All functions are pure with respect to the process (no network, no store, no clock of their own)
  * and may be called from any thread at the same time.
  *
+ *   screen      once per request, before its body is read: can it be them at all?
  *   verify      once per request, before anything is parsed: is it really them, is it fresh?
  *   normalise   once per verified body: their JSON -> struct event
  *   plan        inside the store's transaction: event and what is known of the customer -> what it
@@ -64,6 +65,11 @@ struct source {
 	 * passed socket. NULL: they never do. */
 	bool (*allows_anyone)(const void *options);
 
+	/* Looks at the headers alone (`body` is NULL). False: answer 401, whatever the body is, so
+	 * that nobody's memory is spent on it. NULL: the headers tell nothing. What passes is
+	 * verified all the same. */
+	bool (*screen)(const struct conf_source *section, const struct source_request *request,
+		struct error *err);
 	/* False: answer 401 (err says why, for the log only). */
 	bool (*verify)(const struct conf_source *section, const struct source_request *request,
 		struct error *err);

@@ -23,6 +23,17 @@
  * socket, whose sending half libmicrohttpd has shut already, and reads until the client is done or
  * timeout_ms is over. MSG_TRUNC lets the kernel drop the bytes without copying. A straggler counts
  * as open.
+ *
+ * A full house: strangers must not keep senders out, and no limit per address can see to that,
+ * because behind a reverse proxy all have one address. So a newcomer always gets in, and somebody
+ * leaves for it: first the oldest straggler, who has had an answer; then, of those who haven't
+ * shown yet that they are a known sender (door_trust), the one that came first. Whoever keeps
+ * connecting to keep others out throws out his own, and a sender who speaks at once is served as
+ * long as fewer than open_max connections come between its beginning and its request. Nobody in a
+ * handler's hands is cut, and nobody known: when there are only such, the newcomer is turned away.
+ * A peer that was cut is gone when its thread has seen it; until then `leaving` counts it, and up to
+ * DOOR_LEAVING_MAX may be over open_max. While it would be more, or more than ARRIVING_MAX wait for
+ * their thread to register them, the door doesn't accept, and newcomers wait in the kernel's queue.
  */
 
 #include "http/door_private.h"
@@ -49,13 +60,20 @@
  */
 #define ACCEPT_PAUSE_MS 100
 #define ACCEPTS_PER_ROUND 64
+#define ARRIVING_MAX 64
 #define DROP_BYTES ((size_t)16 * 1024)
+#define LOG_GAP_MS 60000 /* between two lines about the same trouble */
 
 struct straggler {
 	int fd;
 	int64_t deadline_mono_ms;
 	size_t slot; /* the door thread's: its place in `polled`, 0 when it isn't there yet */
 	struct straggler *next;
+};
+
+/* In the order they came. */
+struct peer_list {
+	struct peer *newest, *oldest;
 };
 
 struct door {
@@ -68,22 +86,27 @@ struct door {
 	int listen_fd;
 	int64_t scan_at_mono_ms;
 	int64_t accept_at_mono_ms;
-	bool is_full_logged;
-	bool is_failing_logged;
+	int64_t full_log_at_mono_ms;    /* not before then */
+	int64_t failing_log_at_mono_ms; /* the same */
 	struct pollfd *polled;
 	size_t polled_capacity;
 
 	pthread_mutex_t lock;
 	pthread_cond_t closed;
-	struct peer *peers;           /* lock */
-	struct straggler *stragglers; /* lock; others only add at the head */
-	size_t open;                  /* lock: peers and stragglers */
+	struct peer_list strangers;   /* lock */
+	struct peer_list known;       /* lock */
+	struct straggler *stragglers; /* lock; newest first; others only add at the head */
+	size_t open;                  /* lock: the arriving, peers and stragglers */
+	size_t arriving;              /* lock: admitted, not registered yet */
+	size_t leaving;               /* lock: peers that were cut and are still there */
+	bool is_waiting_for_room;     /* lock: doesn't accept until somebody has left */
 	bool close_wanted;            /* lock */
 	bool is_closed;               /* lock */
 	bool stop_wanted;             /* lock */
 
 	atomic_uint_fast64_t accepted;
 	atomic_uint_fast64_t turned_away;
+	atomic_uint_fast64_t evicted;
 	atomic_uint_fast64_t timed_out;
 };
 
@@ -129,17 +152,70 @@ void door_disarm(struct peer *peer)
 	atomic_store_explicit(&peer->deadline_mono_ms, NEVER, memory_order_relaxed);
 }
 
+/* -- peers -- */
+
+static void list_add(struct peer_list *list, struct peer *peer)
+{
+	peer->newer = NULL;
+	peer->older = list->newest;
+	if (peer->older)
+		peer->older->newer = peer;
+	else
+		list->oldest = peer;
+	list->newest = peer;
+}
+
+static void list_remove(struct peer_list *list, const struct peer *peer)
+{
+	if (peer->newer)
+		peer->newer->older = peer->older;
+	else
+		list->newest = peer->older;
+	if (peer->older)
+		peer->older->newer = peer->newer;
+	else
+		list->oldest = peer->newer;
+}
+
+/* True when the door waits for that and must be woken. */
+static bool stop_waiting_locked(struct door *door)
+{
+	bool was_waiting = door->is_waiting_for_room;
+	door->is_waiting_for_room = false;
+	return was_waiting;
+}
+
 void door_add_peer(struct door *door, struct peer *peer, int fd)
 {
 	*peer = (struct peer){.fd = fd};
 	door_arm(door, peer);
 	pthread_mutex_lock(&door->lock);
-	peer->next = door->peers;
-	if (peer->next)
-		peer->next->previous = peer;
-	door->peers = peer;
-	door->open++;
+	list_add(&door->strangers, peer);
+	assert(door->arriving > 0);
+	door->arriving--;
+	bool must_wake = stop_waiting_locked(door);
 	pthread_mutex_unlock(&door->lock);
+	if (must_wake)
+		wake(door);
+}
+
+void door_trust(struct door *door, struct peer *peer)
+{
+	if (peer->is_known)
+		return;
+	pthread_mutex_lock(&door->lock);
+	list_remove(&door->strangers, peer);
+	peer->is_known = true;
+	list_add(&door->known, peer);
+	pthread_mutex_unlock(&door->lock);
+}
+
+/* One connection less. True when the door must be woken. */
+static bool leave_locked(struct door *door)
+{
+	assert(door->open > 0);
+	door->open--;
+	return stop_waiting_locked(door);
 }
 
 static struct straggler *straggler_create(int fd, int64_t deadline_mono_ms)
@@ -156,45 +232,63 @@ static struct straggler *straggler_create(int fd, int64_t deadline_mono_ms)
 void door_remove_peer(struct door *door, struct peer *peer)
 {
 	struct straggler *straggler = NULL;
-	if (peer->lingers)
-		straggler = straggler_create(peer->fd, now_mono_ms() + door->options.timeout_ms);
 	pthread_mutex_lock(&door->lock);
-	if (peer->previous)
-		peer->previous->next = peer->next;
-	else
-		door->peers = peer->next;
-	if (peer->next)
-		peer->next->previous = peer->previous;
+	list_remove(peer->is_known ? &door->known : &door->strangers, peer);
+	if (peer->is_leaving)
+		door->leaving--;
+	else if (peer->lingers)
+		straggler = straggler_create(peer->fd, now_mono_ms() + door->options.timeout_ms);
+	bool must_wake = true;
 	if (straggler) {
 		straggler->next = door->stragglers;
 		door->stragglers = straggler;
 	} else {
-		assert(door->open > 0);
-		door->open--;
+		must_wake = leave_locked(door);
 	}
 	pthread_mutex_unlock(&door->lock);
-	if (straggler)
+	if (must_wake)
 		wake(door);
+}
+
+/* False when its thread has just moved the deadline, or it has none: it is being handled. */
+static bool cut_locked(struct door *door, struct peer *peer, int64_t deadline)
+{
+	if (deadline == NEVER ||
+		!atomic_compare_exchange_strong(&peer->deadline_mono_ms, &deadline, NEVER))
+		return false;
+	if (!peer->is_leaving)
+		door->leaving++;
+	peer->is_leaving = true;
+	/* Its thread sees the end of the stream and closes; gone already is fine too. */
+	(void)shutdown(peer->fd, SHUT_RDWR);
+	return true;
+}
+
+static int64_t deadline_of(const struct peer *peer)
+{
+	return atomic_load_explicit(&peer->deadline_mono_ms, memory_order_relaxed);
+}
+
+/* Cuts what is overdue; the earliest deadline of the others, or `next`. */
+static int64_t scan_list_locked(
+	struct door *door, const struct peer_list *list, int64_t now, int64_t next)
+{
+	for (struct peer *peer = list->newest; peer; peer = peer->older) {
+		int64_t deadline = deadline_of(peer);
+		if (deadline > now)
+			next = deadline < next ? deadline : next;
+		else if (cut_locked(door, peer, deadline))
+			atomic_fetch_add_explicit(&door->timed_out, 1, memory_order_relaxed);
+	}
+	return next;
 }
 
 /* Cuts what is overdue and returns when to look again. */
 static int64_t scan_locked(struct door *door, int64_t now)
 {
 	int64_t next = now + door->options.timeout_ms;
-	for (struct peer *peer = door->peers; peer; peer = peer->next) {
-		int64_t deadline =
-			atomic_load_explicit(&peer->deadline_mono_ms, memory_order_relaxed);
-		if (deadline > now) {
-			next = deadline < next ? deadline : next;
-			continue;
-		}
-		/* Not if its thread has just moved the deadline. */
-		if (!atomic_compare_exchange_strong(&peer->deadline_mono_ms, &deadline, NEVER))
-			continue;
-		atomic_fetch_add_explicit(&door->timed_out, 1, memory_order_relaxed);
-		/* Its thread sees the end of the stream and closes; gone already is fine too. */
-		(void)shutdown(peer->fd, SHUT_RDWR);
-	}
+	next = scan_list_locked(door, &door->strangers, now, next);
+	next = scan_list_locked(door, &door->known, now, next);
 	return next > now + SCAN_GAP_MS ? next : now + SCAN_GAP_MS;
 }
 
@@ -219,8 +313,7 @@ static void straggler_remove(struct door *door, struct straggler *straggler)
 	while (*link != straggler)
 		link = &(*link)->next;
 	*link = straggler->next;
-	assert(door->open > 0);
-	door->open--;
+	(void)leave_locked(door); /* it is the door's thread that does this */
 	pthread_mutex_unlock(&door->lock);
 	(void)close(straggler->fd); /* nothing is left to lose */
 	free(straggler);
@@ -243,22 +336,79 @@ static void serve_stragglers(struct door *door)
 
 /* -- accepting -- */
 
-static bool is_full(struct door *door)
+/* False for a while after it was true. */
+static bool is_log_due(int64_t *log_at_mono_ms)
+{
+	int64_t now = now_mono_ms();
+	if (now < *log_at_mono_ms)
+		return false;
+	*log_at_mono_ms = now + LOG_GAP_MS;
+	return true;
+}
+
+static void log_full(struct door *door)
+{
+	if (is_log_due(&door->full_log_at_mono_ms))
+		log_warn("connections_max is reached, strangers' connections are closed",
+			LOG_INT("connections", (int64_t)door->options.open_max));
+}
+
+/* True when one who may go was cut. */
+static bool evict_stranger_locked(struct door *door)
+{
+	struct peer *peer = door->strangers.oldest;
+	while (peer && !cut_locked(door, peer, deadline_of(peer)))
+		peer = peer->newer;
+	if (peer)
+		atomic_fetch_add_explicit(&door->evicted, 1, memory_order_relaxed);
+	return peer != NULL;
+}
+
+/* NULL when there is none. */
+static struct straggler *oldest_straggler_locked(const struct door *door)
+{
+	struct straggler *straggler = door->stragglers;
+	while (straggler && straggler->next)
+		straggler = straggler->next;
+	return straggler;
+}
+
+/* True when a straggler went, or a stranger is about to. */
+static bool evict(struct door *door)
 {
 	pthread_mutex_lock(&door->lock);
-	size_t open = door->open;
+	struct straggler *straggler = oldest_straggler_locked(door);
+	bool is_evicted = straggler || evict_stranger_locked(door);
 	pthread_mutex_unlock(&door->lock);
-	if (open < door->options.open_max) {
-		/* Said once each time it fills up, not for each at the threshold. */
-		if (open < door->options.open_max - door->options.open_max / 10)
-			door->is_full_logged = false;
-		return false;
+	if (straggler) {
+		straggler_remove(door, straggler);
+		atomic_fetch_add_explicit(&door->evicted, 1, memory_order_relaxed);
 	}
-	if (!door->is_full_logged)
-		log_warn("connections_max is reached, new connections are closed",
-			LOG_INT("connections", (int64_t)open));
-	door->is_full_logged = true;
-	return true;
+	return is_evicted;
+}
+
+/* False when so many are on their way out that nobody may come in before one has left. */
+static bool may_accept(struct door *door)
+{
+	pthread_mutex_lock(&door->lock);
+	size_t open_max = door->options.open_max;
+	bool may = door->arriving < ARRIVING_MAX &&
+		(door->leaving == 0 || door->open < open_max + DOOR_LEAVING_MAX(open_max));
+	door->is_waiting_for_room = !may;
+	pthread_mutex_unlock(&door->lock);
+	return may;
+}
+
+/* A place for one more; false when all are taken by those who may stay. */
+static bool make_room(struct door *door)
+{
+	pthread_mutex_lock(&door->lock);
+	bool has_room = door->open - door->leaving < door->options.open_max;
+	pthread_mutex_unlock(&door->lock);
+	if (has_room)
+		return true;
+	log_full(door);
+	return evict(door);
 }
 
 /* True when there may be more to accept at once. */
@@ -270,18 +420,32 @@ static bool accept_failed(struct door *door, int error)
 	case ENFILE:
 	case ENOBUFS:
 	case ENOMEM:
-		if (!door->is_failing_logged)
+		if (is_log_due(&door->failing_log_at_mono_ms))
 			log_warn("cannot accept connections", LOG_TEXT("reason", strerror(error)));
-		door->is_failing_logged = true;
+		(void)evict(door); /* or wait until somebody leaves */
 		door->accept_at_mono_ms = now_mono_ms() + ACCEPT_PAUSE_MS;
 		return false;
 	default: return true; /* that one client is gone again: accept(2), "Error handling" */
 	}
 }
 
+static void enter(struct door *door, int fd, const struct sockaddr_storage *address, socklen_t len)
+{
+	pthread_mutex_lock(&door->lock);
+	door->open++;
+	door->arriving++;
+	pthread_mutex_unlock(&door->lock);
+	if (door->options.admit(door->options.context, fd, (const struct sockaddr *)address, len))
+		return;
+	pthread_mutex_lock(&door->lock);
+	door->open--;
+	door->arriving--;
+	pthread_mutex_unlock(&door->lock);
+}
+
 static void accept_some(struct door *door)
 {
-	for (int i = 0; i < ACCEPTS_PER_ROUND; i++) {
+	for (int i = 0; i < ACCEPTS_PER_ROUND && may_accept(door); i++) {
 		struct sockaddr_storage address;
 		socklen_t len = sizeof(address);
 		int fd = accept4(door->listen_fd, (struct sockaddr *)&address, &len,
@@ -291,15 +455,13 @@ static void accept_some(struct door *door)
 				return;
 			continue;
 		}
-		door->is_failing_logged = false;
-		if (is_full(door)) {
+		if (!make_room(door)) {
 			(void)close(fd); /* nothing was sent on it */
 			atomic_fetch_add_explicit(&door->turned_away, 1, memory_order_relaxed);
 			continue;
 		}
 		atomic_fetch_add_explicit(&door->accepted, 1, memory_order_relaxed);
-		door->options.admit(
-			door->options.context, fd, (const struct sockaddr *)&address, len);
+		enter(door, fd, &address, len);
 	}
 }
 
@@ -323,11 +485,12 @@ static size_t gather(struct door *door, int64_t now, size_t *ret_listen_slot, in
 	int64_t until = door->scan_at_mono_ms;
 	(void)polled_add(door, &count, door->wake_fd); /* always the first */
 	*ret_listen_slot = 0;
-	if (door->listen_fd >= 0 && door->accept_at_mono_ms <= now)
-		*ret_listen_slot = polled_add(door, &count, door->listen_fd);
-	else if (door->listen_fd >= 0 && door->accept_at_mono_ms < until)
-		until = door->accept_at_mono_ms;
 	pthread_mutex_lock(&door->lock);
+	bool wants_more = door->listen_fd >= 0 && !door->is_waiting_for_room;
+	if (wants_more && door->accept_at_mono_ms <= now)
+		*ret_listen_slot = polled_add(door, &count, door->listen_fd);
+	else if (wants_more && door->accept_at_mono_ms < until)
+		until = door->accept_at_mono_ms;
 	for (struct straggler *s = door->stragglers; s; s = s->next) {
 		s->slot = polled_add(door, &count, s->fd);
 		until = s->deadline_mono_ms < until ? s->deadline_mono_ms : until;
@@ -414,7 +577,7 @@ void door_destroy(struct door *door)
 {
 	if (!door)
 		return;
-	assert(!door->peers);
+	assert(!door->strangers.newest && !door->known.newest);
 	if (door->is_running) {
 		door_close(door);
 		pthread_mutex_lock(&door->lock);
@@ -436,5 +599,6 @@ void door_count(struct door *door, struct listener_counts *counts)
 {
 	counts->accepted = atomic_load_explicit(&door->accepted, memory_order_relaxed);
 	counts->turned_away = atomic_load_explicit(&door->turned_away, memory_order_relaxed);
+	counts->evicted = atomic_load_explicit(&door->evicted, memory_order_relaxed);
 	counts->timed_out = atomic_load_explicit(&door->timed_out, memory_order_relaxed);
 }

@@ -4,8 +4,9 @@
 /*
  * The door: lets connections in, shows those out that take too long. One thread of its own.
  *
- * It accepts on the listening socket and hands each socket to `admit`, unless `open_max` are open
- * already: then the newcomer is closed at once and those inside are not disturbed. Who serves the
+ * It accepts on the listening socket and hands each socket to `admit`. When `open_max` are open
+ * already, the oldest connection of a stranger is cut for the newcomer (see door.c); only when all
+ * belong to known senders, or are in a handler's hands, the newcomer is closed at once. Who serves the
  * socket registers it as a peer and arms the peer's deadline; a peer past its deadline gets
  * shutdown(2), whatever it does. A peer that `lingers` when it is removed was answered while its
  * request was still on the way: the door reads and drops the rest, so that the answer isn't
@@ -25,12 +26,15 @@
 
 struct door;
 
+/* How many that were cut, and are still on their way out, may be open over open_max. */
+#define DOOR_LEAVING_MAX(open_max) ((open_max) / 16 + 1)
+
 struct door_options {
 	int listen_fd; /* taken by door_start; non-blocking */
 	size_t open_max;
 	int64_t timeout_ms;
-	/* From the door's thread. Takes the socket. */
-	void (*admit)(void *context, int fd, const struct sockaddr *address, socklen_t len);
+	/* From the door's thread. Takes the socket. True: door_add_peer will be called for it. */
+	bool (*admit)(void *context, int fd, const struct sockaddr *address, socklen_t len);
 	void *context;
 };
 
@@ -38,8 +42,10 @@ struct door_options {
 struct peer {
 	int fd; /* borrowed: whoever closes it removes the peer first */
 	bool lingers;
+	bool is_known; /* written under the lock, by the peer's own thread */
 	_Atomic int64_t deadline_mono_ms;
-	struct peer *previous, *next; /* lock */
+	bool is_leaving;            /* lock: cut, and not removed yet */
+	struct peer *newer, *older; /* lock */
 };
 
 struct door *door_create(const struct door_options *options, struct error *err);
@@ -50,16 +56,18 @@ void door_close(struct door *door);
 /* Takes NULL. No peer may be left. */
 void door_destroy(struct door *door);
 
-/* Registers, armed. */
+/* Registers one that was admitted, armed. */
 void door_add_peer(struct door *door, struct peer *peer, int fd);
 /* Before the socket is closed. */
 void door_remove_peer(struct door *door, struct peer *peer);
+/* It belongs to a known sender: it is not cut for a newcomer. */
+void door_trust(struct door *door, struct peer *peer);
 /* The deadline is timeout_ms from now. */
 void door_arm(const struct door *door, struct peer *peer);
 /* No deadline. */
 void door_disarm(struct peer *peer);
 
-/* Fills in accepted, turned_away, timed_out. */
+/* Fills in accepted, turned_away, evicted, timed_out. */
 void door_count(struct door *door, struct listener_counts *counts);
 
 #endif

@@ -20,14 +20,22 @@
  * others, and it still reads the worker when that may have sent the answer already; `unanswered` is
  * counted down behind it so that destroying can wait.
  *
- * A refused request's body is read and dropped, then the refusal is sent and the connection lives
- * on. When it is longer than a body may be, or waits for 100 Continue, the refusal is sent first
- * and the connection closed behind it (the door lets the client finish). 0.9.75 can't answer in the
- * middle of a body, so a chunked one is dropped up to DROP_MAX beyond body_max, then cut.
+ * What the headers say is enough to refuse is refused before the body is read, and the connection
+ * closed behind the answer (the door lets the client finish). 0.9.75 can't answer in the middle of
+ * a body, so one that turns out too large is dropped, up to DROP_MAX beyond body_max, then cut;
+ * when it ends before that it is answered, and the connection lives on.
  *
- * Memory: a body grows as it arrives, never on the word of its Content-Length; all bodies together
- * hold bodies_max at most, beyond which 503 is answered; what a connection keeps for its next
- * request is KEEP_BYTES a buffer.
+ * Smuggling: a proxy in front sends many people's requests over one connection, and where its
+ * idea of a request's end differs from ours, one person's bytes become part of another's request.
+ * libmicrohttpd is lenient: it takes the last of two Content-Lengths, prefers Transfer-Encoding to
+ * Content-Length, reads any encoding but "chunked" as "until the end", and passes over "Length :".
+ * So all that is ambiguous is refused here (is_framed_plainly), and what can't be seen from here,
+ * a bare CR or a NUL in a header's value, is harmless because no stranger's connection outlives its
+ * first refusal.
+ *
+ * Memory: a body grows as it arrives, never on the word of its Content-Length; what a connection
+ * keeps for its next request is KEEP_BYTES a buffer; all bodies that are larger hold bodies_max
+ * together at most, beyond which 503 is answered.
  */
 
 #include "http/exchange_private.h"
@@ -63,6 +71,7 @@ struct exchange_answer {
 	unsigned status;
 	int retry_after_s;
 	bool close;
+	bool is_known;
 	char content_type[64];
 	struct buf body;
 };
@@ -73,6 +82,7 @@ struct exchange {
 	struct MHD_Connection *connection;
 	_Atomic enum exchange_state state;
 	bool has_served; /* a request before this one */
+	bool has_odd_uri;
 	const struct http_route *routes;
 	const struct http_route *route; /* NULL: refused */
 	struct http_request request;
@@ -152,12 +162,13 @@ static void buf_slim(struct buf *buf)
 		buf_clear(buf);
 }
 
-/* False when the bodies of all connections together are too much. */
+/* False when the bodies of all connections together are too much. What a connection may keep anyway
+ * isn't counted: an event of the usual size gets in however many large ones there are. */
 static bool count_body(struct exchange *exchange)
 {
 	struct exchange_host *host = exchange->host;
 	size_t before = exchange->body_capacity;
-	size_t after = exchange->body.capacity;
+	size_t after = exchange->body.capacity > KEEP_BYTES ? exchange->body.capacity : 0;
 	if (after == before)
 		return true;
 	exchange->body_capacity = after;
@@ -205,8 +216,19 @@ static void move(struct exchange *exchange, enum exchange_state from, enum excha
 	atomic_store_explicit(&exchange->state, to, memory_order_release);
 }
 
-void exchange_begin(struct exchange *exchange)
+/* A NUL would end the path for us and not for others. The rest of what no URI has goes with it. */
+static bool is_odd_uri(const char *uri)
 {
+	for (const char *c = uri; *c; c++) {
+		if (*c <= ' ' || *c >= 0x7f || strncmp(c, "%00", 3) == 0)
+			return true;
+	}
+	return false;
+}
+
+void exchange_begin(struct exchange *exchange, const char *uri)
+{
+	exchange->has_odd_uri = is_odd_uri(uri);
 	move(exchange, EXCHANGE_IDLE, EXCHANGE_BEGUN);
 	atomic_fetch_add_explicit(&exchange->host->active, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&exchange->host->requests, 1, memory_order_relaxed);
@@ -294,6 +316,11 @@ static enum MHD_Result send_answer(struct exchange *exchange, struct MHD_Connect
 	struct exchange_answer *answer = &exchange->answer;
 	move(exchange, from, EXCHANGE_SENDING);
 	door_arm(exchange->host->door, &exchange->peer);
+	if (answer->is_known)
+		door_trust(exchange->host->door, &exchange->peer);
+	/* More of what was refused may be on its way. */
+	if (answer->close)
+		exchange->peer.lingers = true;
 	if (atomic_load_explicit(&exchange->host->is_quiesced, memory_order_relaxed))
 		answer->close = true;
 	/* PERSISTENT: the body stays in the exchange until the end, so it isn't copied again. */
@@ -318,6 +345,7 @@ static void answer_set(struct exchange_answer *answer, const struct http_answer 
 	answer->status = given->status;
 	answer->retry_after_s = given->retry_after_s;
 	answer->close = given->close;
+	answer->is_known = given->is_known;
 	memcpy(answer->content_type, type, type_len + 1);
 	buf_clear(&answer->body);
 	if (given->body_len > 0)
@@ -326,6 +354,7 @@ static void answer_set(struct exchange_answer *answer, const struct http_answer 
 
 /* -- receiving -- */
 
+/* From BEGUN the connection is closed behind the answer. */
 static void refuse(struct exchange *exchange, enum exchange_state from, unsigned status,
 	int retry_after_s, const char *json)
 {
@@ -334,6 +363,7 @@ static void refuse(struct exchange *exchange, enum exchange_state from, unsigned
 		.body = json,
 		.body_len = strlen(json),
 		.retry_after_s = retry_after_s,
+		.close = from == EXCHANGE_BEGUN,
 	};
 	move(exchange, from, EXCHANGE_REFUSED);
 	exchange->route = NULL;
@@ -372,40 +402,115 @@ static const struct http_route *find_route(
 	return NULL;
 }
 
+/* What there is of the headers that say where a request ends, and of those that must be well. */
+struct framing {
+	unsigned lengths, encodings, hosts;
+	bool is_chunked;
+	bool has_odd_name;
+};
+
+/* RFC 9110, 5.6.2: a header's name is a token. */
+static bool is_token(const char *name)
+{
+	static const char others[] = "!#$%&'*+-.^_`|~";
+	const char *c = name;
+	while ((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') ||
+		(*c && strchr(others, *c)))
+		c++;
+	return c != name && !*c;
+}
+
+static enum MHD_Result look_at_header(
+	void *context, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+	struct framing *framing = context;
+	(void)kind;
+	if (!is_token(name))
+		framing->has_odd_name = true;
+	else if (strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0)
+		framing->lengths++;
+	else if (strcasecmp(name, MHD_HTTP_HEADER_HOST) == 0)
+		framing->hosts++;
+	else if (strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0) {
+		framing->encodings++;
+		framing->is_chunked = value && strcasecmp(value, "chunked") == 0;
+	}
+	return MHD_YES;
+}
+
+/* Whether everybody reads the same request here (RFC 9112, 6.1 to 6.3 and 3.2). */
+static bool is_framed_plainly(const struct framing *framing, const char *version)
+{
+	bool is_old = strcmp(version, MHD_HTTP_VERSION_1_0) == 0;
+	if (framing->has_odd_name || framing->hosts > 1 || (framing->hosts == 0 && !is_old))
+		return false;
+	if (framing->encodings == 0)
+		return framing->lengths <= 1;
+	return framing->encodings == 1 && framing->is_chunked && framing->lengths == 0 && !is_old;
+}
+
 /* Zero when it is chunked or absent; libmicrohttpd has refused what is no number. */
 static unsigned long long content_length(struct MHD_Connection *connection)
 {
-	if (header(connection, MHD_HTTP_HEADER_TRANSFER_ENCODING))
-		return 0;
 	const char *text = header(connection, MHD_HTTP_HEADER_CONTENT_LENGTH);
 	return text ? strtoull(text, NULL, 10) : 0;
 }
 
+static bool is_compressed(struct MHD_Connection *connection)
+{
+	const char *encoding = header(connection, MHD_HTTP_HEADER_CONTENT_ENCODING);
+	return encoding && strcasecmp(encoding, "identity") != 0;
+}
+
+static void refuse_at_once(struct exchange *exchange, unsigned status, const char *json)
+{
+	refuse(exchange, EXCHANGE_BEGUN, status, 0, json);
+}
+
+/* By what the request line and the headers say. False: it is refused. */
+static bool admit(struct exchange *exchange, struct MHD_Connection *connection, const char *path,
+	const char *method, const char *version)
+{
+	struct framing framing = {0};
+	bool knows_path;
+	(void)MHD_get_connection_values(connection, MHD_HEADER_KIND, look_at_header, &framing);
+	unsigned long long length = content_length(connection);
+	exchange->route = find_route(exchange->routes, path, method, &knows_path);
+	const struct http_route *route = exchange->route;
+	if (exchange->has_odd_uri || !is_framed_plainly(&framing, version))
+		refuse_at_once(exchange, MHD_HTTP_BAD_REQUEST,
+			"{\"error\":\"the request's line or headers are not clean HTTP\"}");
+	else if (!route && !knows_path)
+		refuse_at_once(exchange, MHD_HTTP_NOT_FOUND, "{\"error\":\"unknown path\"}");
+	else if (!route)
+		refuse_at_once(exchange, MHD_HTTP_METHOD_NOT_ALLOWED,
+			"{\"error\":\"method not allowed\"}");
+	else if (strcmp(route->method, "GET") == 0 && (length > 0 || framing.is_chunked))
+		refuse_at_once(exchange, MHD_HTTP_BAD_REQUEST,
+			"{\"error\":\"there must be no body here\"}");
+	else if (route->screen && !route->screen(route->context, exchange))
+		refuse_at_once(exchange, MHD_HTTP_UNAUTHORIZED, "{\"error\":\"not authorized\"}");
+	else if (is_compressed(connection))
+		refuse_at_once(exchange, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE,
+			"{\"error\":\"compressed bodies are not taken\"}");
+	else if (length > exchange->host->body_max)
+		refuse_too_large(exchange, EXCHANGE_BEGUN);
+	else
+		return true;
+	return false;
+}
+
 /* The headers are there. */
 static enum MHD_Result start(struct exchange *exchange, struct MHD_Connection *connection,
-	const char *path, const char *method)
+	const char *path, const char *method, const char *version)
 {
 	struct exchange_host *host = exchange->host;
-	bool knows_path;
+	exchange->connection = connection;
 	exchange->routes = host->router.acquire(host->router.context);
-	exchange->route = find_route(exchange->routes, path, method, &knows_path);
-	unsigned long long length = content_length(connection);
-	if (!exchange->route && !knows_path) {
-		refuse(exchange, EXCHANGE_BEGUN, MHD_HTTP_NOT_FOUND, 0,
-			"{\"error\":\"unknown path\"}");
-	} else if (!exchange->route) {
-		refuse(exchange, EXCHANGE_BEGUN, MHD_HTTP_METHOD_NOT_ALLOWED, 0,
-			"{\"error\":\"method not allowed\"}");
-	} else if (length > host->body_max) {
-		refuse_too_large(exchange, EXCHANGE_BEGUN);
-	} else {
-		move(exchange, EXCHANGE_BEGUN, EXCHANGE_RECEIVING);
-		return MHD_YES;
-	}
-	if (length <= host->body_max && !header(connection, MHD_HTTP_HEADER_EXPECT))
-		return MHD_YES; /* dropped while it comes, then answered */
-	exchange->peer.lingers = true;
-	return send_answer(exchange, connection, path, EXCHANGE_REFUSED);
+	if (!admit(exchange, connection, path, method, version))
+		return send_answer(exchange, connection, path, EXCHANGE_REFUSED);
+	move(exchange, EXCHANGE_BEGUN, EXCHANGE_RECEIVING);
+	return MHD_YES;
 }
 
 static void receive(struct exchange *exchange, const char *data, size_t len)
@@ -438,7 +543,6 @@ static enum MHD_Result handle(struct exchange *exchange, struct MHD_Connection *
 			"{\"error\":\"stopping\"}");
 		return send_answer(exchange, connection, path, EXCHANGE_REFUSED);
 	}
-	exchange->connection = connection;
 	exchange->request = (struct http_request){
 		.method = method,
 		.path = path,
@@ -461,12 +565,13 @@ static enum MHD_Result handle(struct exchange *exchange, struct MHD_Connection *
 }
 
 enum MHD_Result exchange_proceed(struct exchange *exchange, struct MHD_Connection *connection,
-	const char *path, const char *method, const char *data, size_t *data_len)
+	const char *path, const char *method, const char *version, const char *data,
+	size_t *data_len)
 {
 	size_t len = *data_len;
 	*data_len = 0; /* all of it is taken, always */
 	switch (atomic_load_explicit(&exchange->state, memory_order_acquire)) {
-	case EXCHANGE_BEGUN: return start(exchange, connection, path, method);
+	case EXCHANGE_BEGUN: return start(exchange, connection, path, method, version);
 	case EXCHANGE_RECEIVING:
 		if (len == 0)
 			return handle(exchange, connection, path, method);
@@ -489,7 +594,7 @@ enum MHD_Result exchange_proceed(struct exchange *exchange, struct MHD_Connectio
 
 const char *exchange_header(struct exchange *exchange, const char *name)
 {
-	assert(exchange->state == EXCHANGE_HANDLING);
+	assert(exchange->state == EXCHANGE_HANDLING || exchange->state == EXCHANGE_BEGUN);
 	return header(exchange->connection, name);
 }
 

@@ -46,9 +46,11 @@ struct exchange *exchange_create(struct exchange_host *host, int fd);
 /* Before the connection's socket is closed. */
 void exchange_destroy(struct exchange *exchange);
 
-void exchange_begin(struct exchange *exchange);
+/* `uri` is as it came, with the query. */
+void exchange_begin(struct exchange *exchange, const char *uri);
 enum MHD_Result exchange_proceed(struct exchange *exchange, struct MHD_Connection *connection,
-	const char *path, const char *method, const char *data, size_t *data_len);
+	const char *path, const char *method, const char *version, const char *data,
+	size_t *data_len);
 void exchange_end(struct exchange *exchange);
 
 #endif

@@ -8,8 +8,12 @@
  *
  * What must stay true: no worker has 128 descriptors (CONNECTIONS_PER_THREAD, and one that wakes
  * it). libmicrohttpd 0.9.75 reads epoll events 128 at a time and, when exactly 128 are ready, goes
- * to sleep before serving them. Hence the number of threads. connections_max is kept by the door;
- * the pool's own limit is per worker and a tenth wider, so that uneven shares refuse nobody.
+ * to sleep before serving them. Hence the number of threads: a worker gets the sockets whose number
+ * leaves its rest when divided by the number of workers, the kernel gives the lowest free numbers, so
+ * no worker has more than its share of all the process's descriptors, and that is what
+ * DESCRIPTORS_BESIDE is for. connections_max is kept by the door alone. The pool has a limit of its
+ * own, and it must never be reached: 0.9.75 then returns with its lock held, and that worker stands
+ * still for ever.
  *
  * Why not poll, which doesn't stall at 128 and is content with two threads: it looks at every
  * connection in each round, so strangers who only sit there are paid for by those who work. On 2
@@ -44,8 +48,9 @@
 #include <unistd.h>
 
 #define CONNECTIONS_PER_THREAD 126
-#define SHARE_PER_THREAD 114 /* what connections_max is divided by: about a tenth less */
+#define DESCRIPTORS_BESIDE 256 /* files, calls in flight, and a few to spare */
 #define THREADS_MIN 2
+#define POOL_LIMIT_FACTOR 8 /* out of reach */
 /* Headers up to half of it; the other half for the first bytes of a body and the answer's headers.
  */
 #define CONNECTION_MEMORY ((size_t)16 * 1024)
@@ -103,9 +108,8 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
 static void *on_request_line(void *context, const char *uri, struct MHD_Connection *connection)
 {
 	(void)context;
-	(void)uri;
 	struct exchange *exchange = exchange_of(connection);
-	exchange_begin(exchange);
+	exchange_begin(exchange, uri);
 	return exchange;
 }
 
@@ -114,8 +118,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 	void **request_context)
 {
 	(void)context;
-	(void)version;
-	return exchange_proceed(*request_context, connection, url, method, data, data_len);
+	return exchange_proceed(*request_context, connection, url, method, version, data, data_len);
 }
 
 static void on_completed(void *context, struct MHD_Connection *connection, void **request_context,
@@ -131,16 +134,18 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
 /* -- starting and stopping -- */
 
 /* The door's thread: a socket for the pool. */
-static void admit(void *context, int fd, const struct sockaddr *address, socklen_t len)
+static bool admit(void *context, int fd, const struct sockaddr *address, socklen_t len)
 {
 	struct listener *listener = context;
 	/* Closes the socket when it fails. */
-	(void)MHD_add_connection(listener->pool, fd, address, len);
+	return MHD_add_connection(listener->pool, fd, address, len) == MHD_YES;
 }
 
 static unsigned thread_count(int64_t connections_max)
 {
-	int64_t threads = (connections_max + SHARE_PER_THREAD - 1) / SHARE_PER_THREAD;
+	int64_t descriptors =
+		connections_max + DOOR_LEAVING_MAX(connections_max) + DESCRIPTORS_BESIDE;
+	int64_t threads = (descriptors + CONNECTIONS_PER_THREAD - 1) / CONNECTIONS_PER_THREAD;
 	return threads > THREADS_MIN ? (unsigned)threads : THREADS_MIN;
 }
 
@@ -165,7 +170,8 @@ static bool start_pool(struct listener *listener, const struct conf_server *conf
 		MHD_OPTION_EXTERNAL_LOGGER, on_log,
 		(void *)listener,                     /* first, to hear of the rest */
 		MHD_OPTION_THREAD_POOL_SIZE, threads, /**/
-		MHD_OPTION_CONNECTION_LIMIT, threads * CONNECTIONS_PER_THREAD,  /**/
+		MHD_OPTION_CONNECTION_LIMIT,
+		threads * CONNECTIONS_PER_THREAD * POOL_LIMIT_FACTOR,           /**/
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY,          /**/
 		MHD_OPTION_NOTIFY_CONNECTION, on_connection, (void *)listener,  /**/
 		MHD_OPTION_URI_LOG_CALLBACK, on_request_line, (void *)listener, /**/

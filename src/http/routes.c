@@ -50,7 +50,20 @@ static void pass_answer(void *context, const struct intake_answer *answer)
 		&(struct http_answer){.status = answer->status,
 			.body = answer->body,
 			.body_len = strlen(answer->body),
-			.retry_after_s = answer->retry_after_s});
+			.retry_after_s = answer->retry_after_s,
+			.close = answer->status >= 400 && answer->status < 500,
+			.is_known = answer->status == 200});
+}
+
+static bool screen_webhook(void *context, struct exchange *exchange)
+{
+	const struct route_context *route = context;
+
+	return intake_screen(route->table->routes->intake,
+		&(struct intake_request){.conf = route->table->conf,
+			.section = route->section,
+			.header = header_of,
+			.context = exchange});
 }
 
 static void handle_webhook(
@@ -74,7 +87,9 @@ static void answer_text(struct exchange *exchange, unsigned status, const char *
 		&(struct http_answer){.status = status,
 			.body = body,
 			.body_len = strlen(body),
-			.retry_after_s = status == 503 ? 5 : 0});
+			.retry_after_s = status == 503 ? 5 : 0,
+			/* Nobody had to show who they are, so nothing more is read from them. */
+			.close = true});
 }
 
 static void handle_healthz(
@@ -117,6 +132,7 @@ static struct table *table_create(struct routes *routes, struct conf *conf)
 		table->rows[row++] = (struct http_route){.method = "POST",
 			.path = conf->sources[i].path,
 			.handle = handle_webhook,
+			.screen = screen_webhook,
 			.context = &table->contexts[i]};
 	}
 	table->rows[row++] = (struct http_route){

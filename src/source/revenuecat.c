@@ -80,6 +80,12 @@ static bool verify(
 		verify_signature(options, request, err);
 }
 
+static bool screen(
+	const struct conf_source *section, const struct source_request *request, struct error *err)
+{
+	return verify_authorization(section->options, request, err);
+}
+
 /* ---- normalise ---- */
 
 /* Orders events of one instant: a purchase is what a cancellation of the same moment is about. */
@@ -381,6 +387,7 @@ const struct source source_revenuecat = {
 	.path = source_path,
 	.workspace = source_workspace,
 	.allows_anyone = allows_anyone,
+	.screen = screen,
 	.verify = verify,
 	.normalise = normalise,
 	.plan = subscription_plan,

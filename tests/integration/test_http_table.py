@@ -283,7 +283,7 @@ def burst(daemon, count):
     """That many requests become ready in one instant; all must be answered at once."""
     connections = [daemon.raw(timeout=10) for _ in range(count)]
     for connection in connections:
-        connection.send(harness.raw_request("GET", "/healthz"))
+        connection.send(harness.webhook_request(good_body()))
     for connection in connections:
         equal(connection.read_answer().status, 200)
     daemon.freeze()

@@ -146,6 +146,24 @@ static void handle_busy(
 			.close = true});
 }
 
+/* Who may come in here says so in a header, and is known after the first answer. */
+static bool screen(void *context, struct exchange *exchange)
+{
+	(void)context;
+	const char *word = exchange_header(exchange, "X-Word");
+	return word && strcmp(word, "friend") == 0;
+}
+
+static void handle_known(
+	void *context, struct exchange *exchange, const struct http_request *request)
+{
+	(void)context;
+	(void)request;
+	exchange_answer(exchange,
+		&(struct http_answer){
+			.status = 200, .body = "{}", .body_len = 2, .is_known = true});
+}
+
 static void handle_large(
 	void *context, struct exchange *exchange, const struct http_request *request)
 {
@@ -212,14 +230,15 @@ static struct server *server_try(const struct conf *conf, int listen_fd, struct 
 {
 	struct server *server = xcalloc(1, sizeof(*server));
 	const struct http_route routes[] = {
-		{"POST", "/now", handle_now, server},
-		{"GET", "/now", handle_now, server},
-		{"POST", "/later", handle_later, server},
-		{"POST", "/early", handle_early, server},
-		{"POST", "/hold", handle_hold, server},
-		{"GET", "/header", handle_header, server},
-		{"GET", "/busy", handle_busy, server},
-		{"GET", "/large", handle_large, server},
+		{"POST", "/now", handle_now, server, NULL},
+		{"GET", "/now", handle_now, server, NULL},
+		{"POST", "/later", handle_later, server, NULL},
+		{"POST", "/early", handle_early, server, NULL},
+		{"POST", "/hold", handle_hold, server, NULL},
+		{"GET", "/header", handle_header, server, NULL},
+		{"GET", "/busy", handle_busy, server, NULL},
+		{"GET", "/large", handle_large, server, NULL},
+		{"POST", "/screened", handle_known, server, screen},
 		{0},
 	};
 	memcpy(server->routes, routes, sizeof(routes));
@@ -434,6 +453,8 @@ static void expect_closed(int fd)
 }
 
 #define GET_NOW "GET /now HTTP/1.1\r\nHost: t\r\n\r\n"
+#define POST_SCREENED \
+	"POST /screened HTTP/1.1\r\nHost: t\r\nX-Word: friend\r\nContent-Length: 2\r\n\r\n{}"
 #define OK_BODY "{\"status\":\"ok\"}"
 #define ACCEPTED_BODY "{\"status\":\"accepted\"}"
 
@@ -509,12 +530,14 @@ static void test_serves_head_wherever_get_is(void **state)
 	assert_int_equal(response.status, 200);
 	assert_string_equal(response_header(&response, "Content-Length"), "15");
 	response_finish(&response);
+	send_text(fd, GET_NOW); /* no body was sent in between */
+	expect_response(fd, 200, OK_BODY);
 	send_text(fd, "HEAD /later HTTP/1.1\r\nHost: t\r\n\r\n");
 	read_response_over(fd, NULL, false, &response);
 	assert_int_equal(response.status, 405);
 	response_finish(&response);
-	send_text(fd, GET_NOW); /* no body was sent in between */
-	expect_response(fd, 200, OK_BODY);
+	char byte;
+	assert_int_equal(receive(fd, NULL, &byte, 1, now_ms() + DEADLINE_MS), 0);
 	close(fd);
 	server_stop(server);
 }
@@ -541,8 +564,14 @@ static void test_refuses_unknown_paths_and_methods(void **state)
 	int fd = open_client(server);
 	send_post(fd, "/nowhere", "a body that has to be dropped");
 	expect_response(fd, 404, "{\"error\":\"unknown path\"}");
-	send_text(fd, "GET /now/ HTTP/1.1\r\nHost: t\r\n\r\n");
+	expect_closed(fd);
+	close(fd);
+	fd = open_client(server);
+	send_text(fd, "GET /now/ HTTP/1.1\r\nHost: t\r\n\r\n" GET_NOW);
 	expect_response(fd, 404, "{\"error\":\"unknown path\"}");
+	expect_closed(fd); /* what came behind it isn't a request any more */
+	close(fd);
+	fd = open_client(server);
 	send_text(fd, "PUT /now HTTP/1.1\r\nHost: t\r\nContent-Length: 2\r\n\r\n{}");
 	struct response response;
 	read_response(fd, &response);
@@ -551,15 +580,16 @@ static void test_refuses_unknown_paths_and_methods(void **state)
 	assert_string_equal(response_header(&response, "Content-Type"), "application/json");
 	assert_string_equal(buf_text(&response.body), "{\"error\":\"method not allowed\"}");
 	response_finish(&response);
+	close(fd);
+	fd = open_client(server);
 	send_text(fd, "GET /later HTTP/1.1\r\nHost: t\r\n\r\n");
 	read_response(fd, &response);
 	assert_int_equal(response.status, 405);
 	assert_string_equal(response_header(&response, "Allow"), "POST");
 	response_finish(&response);
-	send_text(fd, GET_NOW); /* all that on a connection that lives on */
-	expect_response(fd, 200, OK_BODY);
 	struct listener_counts counts;
 	listener_count(server->listener, &counts);
+	assert_int_equal(counts.requests, 4);
 	assert_int_equal(counts.refused, 4);
 	close(fd);
 	server_stop(server);
@@ -724,8 +754,7 @@ static void test_takes_chunked_bodies(void **state)
 	expect_response(fd, 200, ACCEPTED_BODY);
 	send_text(fd, CHUNKED_HEAD("/nowhere") "3\r\none\r\n0\r\n\r\n");
 	expect_response(fd, 404, "{\"error\":\"unknown path\"}");
-	send_text(fd, GET_NOW);
-	expect_response(fd, 200, OK_BODY);
+	expect_closed(fd);
 	close(fd);
 	server_stop(server);
 }
@@ -852,6 +881,74 @@ static void test_answers_400_to_what_is_not_http(void **state)
 	server_stop(server);
 }
 
+/* What another server could read as another request. Each is followed by a request that must not be
+ * served, whatever of it was the body. */
+static void test_refuses_what_could_be_read_differently(void **state)
+{
+	(void)state;
+	struct conf conf = test_conf();
+	struct server *server = server_start(&conf);
+	const char *const heads[] = {
+		"POST /now HTTP/1.1\r\nHost: t\r\nContent-Length: 2\r\nContent-Length: 2\r\n",
+		"POST /now HTTP/1.1\r\nHost: t\r\nContent-Length: 2\r\nContent-Length: 3\r\n",
+		"POST /now HTTP/1.1\r\nHost: t\r\nContent-Length: 2\r\n"
+		"Transfer-Encoding: chunked\r\n",
+		"POST /now HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: identity\r\n",
+		"POST /now HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: gzip, chunked\r\n",
+		"POST /now HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n"
+		"Transfer-Encoding: chunked\r\n",
+		"POST /now HTTP/1.0\r\nHost: t\r\nTransfer-Encoding: chunked\r\n",
+		"POST /now HTTP/1.1\r\nHost: t\r\nContent-Length : 2\r\n",
+		"POST /now HTTP/1.1\r\nHost: t\r\nContent-Length\t: 2\r\n",
+		"POST /now HTTP/1.1\r\nContent-Length: 2\r\n",
+		"POST /now HTTP/1.1\r\nHost: t\r\nHost: t\r\nContent-Length: 2\r\n",
+		"POST /now%00/x HTTP/1.1\r\nHost: t\r\nContent-Length: 2\r\n",
+		"POST /now\x7f HTTP/1.1\r\nHost: t\r\nContent-Length: 2\r\n",
+		"GET /now HTTP/1.1\r\nHost: t\r\nContent-Length: 2\r\n",
+		"GET /now HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n",
+	};
+	for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) {
+		int fd = open_client(server);
+		send_text(fd, heads[i]);
+		send_text(fd, "\r\n{}" GET_NOW);
+		struct response response;
+		read_response(fd, &response);
+		assert_int_equal(response.status, 400);
+		response_finish(&response);
+		char byte;
+		assert_int_equal(receive(fd, NULL, &byte, 1, now_ms() + DEADLINE_MS), 0);
+		close(fd);
+	}
+	struct listener_counts counts;
+	listener_count(server->listener, &counts);
+	assert_int_equal(counts.refused, sizeof(heads) / sizeof(heads[0]));
+	assert_int_equal(counts.requests, counts.refused);
+	server_stop(server);
+}
+
+static void test_screens_before_the_body_comes(void **state)
+{
+	(void)state;
+	struct conf conf = test_conf();
+	struct server *server = server_start(&conf);
+	int fd = open_client(server);
+	send_text(fd, "POST /screened HTTP/1.1\r\nHost: t\r\nContent-Length: 100000\r\n\r\n");
+	expect_response(fd, 401, "{\"error\":\"not authorized\"}"); /* not a byte was sent */
+	expect_closed(fd);
+	close(fd);
+	fd = open_client(server);
+	send_text(fd, POST_SCREENED POST_SCREENED);
+	expect_response(fd, 200, "{}");
+	expect_response(fd, 200, "{}");
+	send_text(fd,
+		"POST /screened HTTP/1.1\r\nHost: t\r\nX-Word: friend\r\n"
+		"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n");
+	expect_response(fd, 415, "{\"error\":\"compressed bodies are not taken\"}");
+	expect_closed(fd);
+	close(fd);
+	server_stop(server);
+}
+
 /* -- deadlines -- */
 
 /* Sends `text` a byte at a time until the server closes; returns how long that took. */
@@ -877,8 +974,7 @@ static void test_cuts_requests_that_trickle(void **state)
 	char *endless = filled(20000);
 	const char *const heads[] = {"", "GET /", "POST /now HTTP/1.1\r\nHost: t\r\nX-Long: ",
 		"POST /now HTTP/1.1\r\nHost: t\r\nContent-Length: 99999\r\n\r\n",
-		"POST /now HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n8000\r\n",
-		"POST /nowhere HTTP/1.1\r\nHost: t\r\nContent-Length: 99999\r\n\r\n"};
+		"POST /now HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n8000\r\n"};
 	size_t count = sizeof(heads) / sizeof(heads[0]);
 	for (size_t i = 0; i < count; i++) {
 		int fd = open_client(server);
@@ -987,7 +1083,65 @@ static void test_survives_a_client_that_hangs_up_while_waiting(void **state)
 
 /* -- strangers -- */
 
-static void test_turns_away_who_comes_over_the_maximum(void **state)
+static void wait_open(const struct server *server, uint64_t accepted)
+{
+	struct listener_counts counts;
+	int64_t until_ms = now_ms() + DEADLINE_MS;
+	do {
+		assert_true(now_ms() < until_ms);
+		sched_yield();
+		listener_count(server->listener, &counts);
+	} while (counts.accepted < accepted);
+}
+
+/* The oldest stranger goes; who was served as a known sender, or waits for an answer, stays. */
+static void test_makes_room_by_the_oldest_stranger(void **state)
+{
+	(void)state;
+	struct conf conf = test_conf();
+	conf.server.connections_max = 4;
+	struct server *server = server_start(&conf);
+	int known = open_client(server);
+	send_text(known, POST_SCREENED);
+	expect_response(known, 200, "{}");
+	int held = open_client(server);
+	send_post(held, "/hold", "{}");
+	wait_held(server, 1);
+	int served = open_client(server); /* being served makes nobody known */
+	send_text(served, GET_NOW);
+	expect_response(served, 200, OK_BODY);
+	int silent = open_client(server);
+	wait_open(server, 4);
+	int newcomers[20];
+	for (int i = 0; i < 20; i++) {
+		int fd = open_client(server);
+		send_text(fd, GET_NOW);
+		expect_response(fd, 200, OK_BODY);
+		if (i == 0)
+			expect_closed(served);
+		newcomers[i] = fd;
+	}
+	expect_closed(silent);
+	for (int i = 0; i < 18; i++)
+		expect_closed(newcomers[i]); /* all but the last two */
+	for (int i = 0; i < 20; i++)
+		close(newcomers[i]);
+	send_text(known, POST_SCREENED);
+	expect_response(known, 200, "{}");
+	answer_text(server->held[0], "{}");
+	expect_response(held, 200, "{}");
+	struct listener_counts counts;
+	listener_count(server->listener, &counts);
+	assert_int_equal(counts.turned_away, 0);
+	assert_true(counts.evicted >= 2);
+	close(known);
+	close(held);
+	close(served);
+	close(silent);
+	server_stop(server);
+}
+
+static void test_turns_away_when_all_inside_are_known(void **state)
 {
 	(void)state;
 	struct conf conf = test_conf();
@@ -996,8 +1150,8 @@ static void test_turns_away_who_comes_over_the_maximum(void **state)
 	int fds[4];
 	for (size_t i = 0; i < 4; i++) {
 		fds[i] = open_client(server);
-		send_text(fds[i], GET_NOW);
-		expect_response(fds[i], 200, OK_BODY);
+		send_text(fds[i], POST_SCREENED);
+		expect_response(fds[i], 200, "{}");
 	}
 	int fifth = open_client(server);
 	expect_closed(fifth);
@@ -1642,12 +1796,15 @@ int main(void)
 		cmocka_unit_test(test_bounds_the_memory_of_all_bodies),
 		cmocka_unit_test(test_bounds_headers),
 		cmocka_unit_test(test_answers_400_to_what_is_not_http),
+		cmocka_unit_test(test_refuses_what_could_be_read_differently),
+		cmocka_unit_test(test_screens_before_the_body_comes),
 		cmocka_unit_test(test_cuts_requests_that_trickle),
 		cmocka_unit_test(test_closes_idle_and_half_sent),
 		cmocka_unit_test(test_closes_who_does_not_read),
 		cmocka_unit_test(test_no_deadline_runs_while_an_answer_is_awaited),
 		cmocka_unit_test(test_survives_a_client_that_hangs_up_while_waiting),
-		cmocka_unit_test(test_turns_away_who_comes_over_the_maximum),
+		cmocka_unit_test(test_makes_room_by_the_oldest_stranger),
+		cmocka_unit_test(test_turns_away_when_all_inside_are_known),
 		cmocka_unit_test(test_stands_a_crowd),
 		cmocka_unit_test(test_quiesce_finishes_what_is_open),
 		cmocka_unit_test(test_quiesce_and_destroy_under_load),
