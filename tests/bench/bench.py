@@ -6,7 +6,10 @@ Everything is loopback, bounded in number, and ended by its process id.
 """
 
 import json
+import multiprocessing
 import os
+import resource
+import socket
 import time
 
 import harness
@@ -116,6 +119,86 @@ def calls_per_event():
     standin.stop()
 
 
+def abuse(port):
+    """In a process of its own, until it is ended: 3,000 silent connections and more all the time, 300 that
+    trickle, and in turn refused events, bodies of a megabyte without the secret, endless headers."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    wrong = {"Authorization": "Bearer wrong"}
+    large = harness.webhook_request(b"x" * 1000000, headers=wrong)
+    bursts = [harness.webhook_request(b"{}", headers=wrong), large,
+              harness.raw_request("POST", "/webhooks/revenuecat", b"", {"X": "a" * 100000}),
+              harness.webhook_request(b"[" * 100000, headers=wrong), b"\0" * 5000, b"GET /healthz"]
+
+    def connect():
+        stranger = socket.create_connection(("127.0.0.1", port), 60)
+        stranger.setblocking(False)
+        return stranger
+
+    def say(stranger, what):
+        try:
+            stranger.send(what)
+            return True
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+    silent = [connect() for _ in range(3000)]
+    slow = []
+    turn = 0
+    while True:
+        for i in range(20):
+            silent.append(connect())
+            silent.pop(0).close()
+            say(connect(), bursts[turn % len(bursts)])
+            turn += 1
+        slow = [stranger for stranger in slow if say(stranger, b"a")]
+        while len(slow) < 300:
+            slow.append(connect())
+            say(slow[-1], large[:len(slow)])
+        time.sleep(0.02)
+
+
+def honest_on_new_connections(port, count):
+    """Milliseconds from connect to the answer, 20 a second."""
+    took = []
+    body = json.dumps(harness.dashboard_test()).encode()
+    for _ in range(count):
+        began = time.monotonic()
+        http = harness.Http(port)
+        answer = http.request("POST", "/webhooks/revenuecat", body, {"Authorization": "Bearer demo"})
+        harness.equal(answer.status, 200)
+        http.close()
+        took.append((time.monotonic() - began) * 1000)
+        time.sleep(max(0, 0.05 - (time.monotonic() - began)))
+    return sorted(took)
+
+
+def during_abuse():
+    kept, new, rss = [], [], []
+    for _ in range(RUNS):
+        relay = Relay()
+        relay.start()
+        abusers = multiprocessing.Process(target=abuse, args=(relay.port,), daemon=True)
+        abusers.start()
+        harness.wait_until(lambda: len(os.listdir(f"/proc/{relay.process.pid}/fd")) > 1000, 60,
+                           "the house is full")
+        result = relay.load(connections=1, rate=50, seconds=8)
+        harness.equal(result["not_200"], {}, "answers that aren't 200")
+        harness.equal(result["broken"], 0, "broken connections")
+        kept.append(result["p99_ms"])
+        took = honest_on_new_connections(relay.port, 200)
+        new.append(took[len(took) * 99 // 100 - 1])
+        rss.append(relay.rss_mib())
+        abusers.kill()
+        abusers.join()
+        relay.finish()
+    row("honest senders during abuse, 50/s, a kept connection", f"p99 {median(kept):.1f} ms", "< 100 ms")
+    row("the same, 20/s, a new connection each", f"p99 {median(new):.1f} ms", "< 100 ms")
+    row("resident during abuse", f"{median(rss):.1f} MiB", "< 64 MiB")
+
+
 def main():
     if ONLY_OUTAGE:
         outage.run(OUTAGE)
@@ -128,6 +211,7 @@ def main():
           f">= {0.95 * 32 / 0.15:.0f} calls/s (95 % of 32 / 0.15 s)", limit=20, delay_ms=150)
     both()
     calls_per_event()
+    during_abuse()
     if WAITING > 0:
         waiting(empty_rate)
     if OUTAGE > 0:
