@@ -5,8 +5,9 @@
  * The daemon: owns all parts, starts them in order, stops them in reverse.
  *
  *   start   store -> dispatcher -> workers -> control socket -> listener -> ready
- *   stop    stop listening -> answer what is in hand -> stop claiming -> finish or abandon what
- *           is in flight by a deadline -> write out -> close the store
+ *   stop    keep no connection (clients connect anew) -> stop listening -> answer what is in hand
+ *           -> stop claiming -> finish or abandon what is in flight by a deadline -> write out ->
+ *           close the store
  *
  * Threads, and what they may do:
  *   main          signals and this file; owns life and death

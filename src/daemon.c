@@ -37,10 +37,15 @@
 
 extern char **environ;
 
-/* From SIGTERM on: what is in hand is answered, what is in flight to Intercom comes back, or not.
- */
+/* From SIGTERM on: kept connections may bring another request, those just opened their first, what
+ * is in hand is answered, what is in flight to Intercom comes back, or not. Together well below the
+ * unit's TimeoutStopSec. */
+#define KEPT_GRACE_MS 2000
+#define EXPECTED_GRACE_MS 1000
 #define ANSWER_DEADLINE_MS 5000
 #define DRAIN_DEADLINE_MS 10000
+/* Every so many pauses of 5 ms: who has hung up? */
+#define GONE_ROUNDS 10
 
 struct daemon {
 	const char *config_path;
@@ -300,26 +305,52 @@ static void log_start(const struct daemon *daemon)
 
 /* ---- stop ---- */
 
-/* Waits until no request is in hand; polls, for it happens once in a process's life. */
-static void wait_for_answers(const struct daemon *daemon)
+/* One pause of a wait that is polled, for it happens once in a process's life. */
+static void pause_stopping(const struct daemon *daemon, unsigned *round)
 {
 	const struct timespec pause = {.tv_nsec = 5000000L};
-	const int64_t deadline_ms = clock_mono_ms(daemon->clock) + ANSWER_DEADLINE_MS;
 
-	while (listener_active(daemon->listener) > 0 && clock_mono_ms(daemon->clock) < deadline_ms)
-		(void)nanosleep(&pause, NULL);
+	if (++*round % GONE_ROUNDS == 0)
+		listener_cut_gone(daemon->listener);
+	(void)nanosleep(&pause, NULL);
+}
+
+static bool has_passed(const struct daemon *daemon, int64_t since_ms, int64_t span_ms)
+{
+	return clock_mono_ms(daemon->clock) >= since_ms + span_ms;
+}
+
+/* Waits until no request is in hand or on its way. The silent get a short grace: they may be
+ * connections that nobody uses. */
+static void wait_for_answers(const struct daemon *daemon)
+{
+	struct listener *listener = daemon->listener;
+	const int64_t began_ms = clock_mono_ms(daemon->clock);
+	unsigned round = 0;
+
+	listener_part(listener);
+	while (listener_kept(listener) > 0 && !has_passed(daemon, began_ms, KEPT_GRACE_MS))
+		pause_stopping(daemon, &round);
+
+	listener_quiesce(listener);
+	const int64_t closed_ms = clock_mono_ms(daemon->clock);
+	/* In this order: who is expected becomes active. */
+	while ((listener_expected(listener) > 0 &&
+		       !has_passed(daemon, closed_ms, EXPECTED_GRACE_MS)) ||
+		(listener_active(listener) > 0 &&
+			!has_passed(daemon, closed_ms, ANSWER_DEADLINE_MS)))
+		pause_stopping(daemon, &round);
 	/* From here on none comes in. Those that are in must be answered, however long the disk
 	 * hangs: there is nobody else who could, and the store waits for the disk as well. */
 	intake_stop(daemon->intake);
 	while (intake_in_hand(daemon->intake) > 0)
-		(void)nanosleep(&pause, NULL);
+		pause_stopping(daemon, &round);
 }
 
 static void stop(struct daemon *daemon)
 {
 	tell_systemd("STOPPING=1");
 	if (daemon->listener != NULL) {
-		listener_quiesce(daemon->listener);
 		wait_for_answers(daemon);
 		listener_destroy(daemon->listener);
 	}

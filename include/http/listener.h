@@ -101,11 +101,30 @@ struct listener *listener_create(
 	const struct conf *conf, struct http_router router, int listen_fd, struct error *err);
 /* The port that is listened on (when 0 was asked for). */
 uint16_t listener_port(const struct listener *listener);
-/* Stops accepting connections; requests on open ones go on, their answers closing the connection.
+/* Stopping without a request lost takes two steps, with a wait after each.
+ *
+ * From listener_part on every answer says `Connection: close` and closes its connection; new ones
+ * are accepted as before. A client that goes on sending learns from its next answer that it has to
+ * connect anew; wait until none is kept, or for as long as you grant the silent ones.
+ *
+ * listener_quiesce stops accepting as well (what has come to a passed socket waits there for the
+ * next process). Requests on open connections go on; wait until none is active or expected.
+ *
+ * What remains is HTTP's own: a client that was silent until then and sends its next request at the
+ * very moment at which its connection is closed finds it closed.
  */
+void listener_part(struct listener *listener);
 void listener_quiesce(struct listener *listener);
+/* Connections that were served and wait for their next request. */
+size_t listener_kept(const struct listener *listener);
 /* Requests that are being received or answered. */
 size_t listener_active(const struct listener *listener);
+/* Connections that were accepted and haven't begun their first request, and those that have their
+ * last answer and are still sending (to close on these would destroy the answer). */
+size_t listener_expected(const struct listener *listener);
+/* Closes connections whose client hung up in the middle of a request: called now and then while
+ * waiting, they don't hold it. */
+void listener_cut_gone(struct listener *listener);
 void listener_count(const struct listener *listener, struct listener_counts *ret_counts);
 /* Quiesces, closes what is left (answers not yet sent as well) and ends the threads. Takes NULL.
  * Every exchange must be answered; one that isn't is a broken invariant and aborts. */

@@ -100,6 +100,7 @@ struct door {
 	size_t arriving;              /* lock: admitted, not registered yet */
 	size_t leaving;               /* lock: peers that were cut and are still there */
 	bool is_waiting_for_room;     /* lock: doesn't accept until somebody has left */
+	size_t straggler_count;       /* lock */
 	bool close_wanted;            /* lock */
 	bool is_closed;               /* lock */
 	bool stop_wanted;             /* lock */
@@ -187,7 +188,7 @@ static bool stop_waiting_locked(struct door *door)
 
 void door_add_peer(struct door *door, struct peer *peer, int fd)
 {
-	*peer = (struct peer){.fd = fd};
+	*peer = (struct peer){.fd = fd, .wants_more = true};
 	door_arm(door, peer);
 	pthread_mutex_lock(&door->lock);
 	list_add(&door->strangers, peer);
@@ -242,6 +243,7 @@ void door_remove_peer(struct door *door, struct peer *peer)
 	if (straggler) {
 		straggler->next = door->stragglers;
 		door->stragglers = straggler;
+		door->straggler_count++;
 	} else {
 		must_wake = leave_locked(door);
 	}
@@ -292,6 +294,33 @@ static int64_t scan_locked(struct door *door, int64_t now)
 	return next > now + SCAN_GAP_MS ? next : now + SCAN_GAP_MS;
 }
 
+/* libmicrohttpd sees a hang-up only as an edge of its own: an end that comes together with the last
+ * bytes is lost on it (0.9.75: a read that fills its buffer halfway is taken for the last). */
+static bool is_gone(const struct peer *peer)
+{
+	char byte;
+	return atomic_load(&peer->wants_more) &&
+		recv(peer->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+static void cut_gone_locked(const struct peer_list *list)
+{
+	for (struct peer *peer = list->newest; peer; peer = peer->older) {
+		bool is_gone_now = is_gone(peer);
+		if (is_gone_now && peer->was_gone)
+			(void)shutdown(peer->fd, SHUT_RDWR); /* as in scan_locked */
+		peer->was_gone = is_gone_now;
+	}
+}
+
+void door_cut_gone(struct door *door)
+{
+	pthread_mutex_lock(&door->lock);
+	cut_gone_locked(&door->strangers);
+	cut_gone_locked(&door->known);
+	pthread_mutex_unlock(&door->lock);
+}
+
 /* -- stragglers -- */
 
 /* True when it is done: the client closed, or is gone, or had its time. */
@@ -313,6 +342,8 @@ static void straggler_remove(struct door *door, struct straggler *straggler)
 	while (*link != straggler)
 		link = &(*link)->next;
 	*link = straggler->next;
+	assert(door->straggler_count > 0);
+	door->straggler_count--;
 	(void)leave_locked(door); /* it is the door's thread that does this */
 	pthread_mutex_unlock(&door->lock);
 	(void)close(straggler->fd); /* nothing is left to lose */
@@ -593,6 +624,14 @@ void door_destroy(struct door *door)
 	(void)pthread_mutex_destroy(&door->lock);
 	free(door->polled);
 	free(door);
+}
+
+size_t door_lingering(struct door *door)
+{
+	pthread_mutex_lock(&door->lock);
+	size_t count = door->straggler_count;
+	pthread_mutex_unlock(&door->lock);
+	return count;
 }
 
 void door_count(struct door *door, struct listener_counts *counts)

@@ -44,7 +44,9 @@ struct peer {
 	bool lingers;
 	bool is_known; /* written under the lock, by the peer's own thread */
 	_Atomic int64_t deadline_mono_ms;
-	bool is_leaving;            /* lock: cut, and not removed yet */
+	atomic_bool wants_more; /* nothing becomes of it unless more arrives; the server's to set */
+	bool was_gone;          /* lock: at the last look of door_cut_gone */
+	bool is_leaving;        /* lock: cut, and not removed yet */
 	struct peer *newer, *older; /* lock */
 };
 
@@ -67,6 +69,11 @@ void door_arm(const struct door *door, struct peer *peer);
 /* No deadline. */
 void door_disarm(struct peer *peer);
 
+/* Cuts peers that want more of a client that has hung up. One has to be found so twice: what has
+ * just been read may not have been looked at yet. */
+void door_cut_gone(struct door *door);
+/* Those that are being heard out. */
+size_t door_lingering(struct door *door);
 /* Fills in accepted, turned_away, evicted, timed_out. */
 void door_count(struct door *door, struct listener_counts *counts);
 

@@ -81,6 +81,7 @@ struct exchange {
 	struct exchange_host *host;
 	struct MHD_Connection *connection;
 	_Atomic enum exchange_state state;
+	bool is_fresh;   /* no request yet */
 	bool has_served; /* a request before this one */
 	bool has_odd_uri;
 	const struct http_route *routes;
@@ -194,6 +195,7 @@ struct exchange *exchange_create(struct exchange_host *host, int fd)
 {
 	struct exchange *exchange = xcalloc(1, sizeof(*exchange));
 	exchange->host = host;
+	exchange->is_fresh = true;
 	buf_init(&exchange->body, host->body_max);
 	buf_init(&exchange->answer.body, ANSWER_MAX);
 	door_add_peer(host->door, &exchange->peer, fd);
@@ -203,7 +205,14 @@ struct exchange *exchange_create(struct exchange_host *host, int fd)
 void exchange_destroy(struct exchange *exchange)
 {
 	assert(exchange->state == EXCHANGE_IDLE);
-	door_remove_peer(exchange->host->door, &exchange->peer);
+	struct exchange_host *host = exchange->host;
+	const bool is_leaving = exchange->peer.lingers && !exchange->is_fresh;
+	door_remove_peer(host->door, &exchange->peer);
+	/* Behind the door's counting: one who lingers is always in one of the two. */
+	atomic_fetch_sub(exchange->is_fresh ? &host->fresh
+			: is_leaving        ? &host->active
+					    : &host->kept,
+		1);
 	release_body(exchange);
 	buf_finish(&exchange->answer.body);
 	free(exchange);
@@ -230,7 +239,10 @@ void exchange_begin(struct exchange *exchange, const char *uri)
 {
 	exchange->has_odd_uri = is_odd_uri(uri);
 	move(exchange, EXCHANGE_IDLE, EXCHANGE_BEGUN);
-	atomic_fetch_add_explicit(&exchange->host->active, 1, memory_order_relaxed);
+	/* In here before it is out there: who waits for an end must not find it nowhere. */
+	atomic_fetch_add(&exchange->host->active, 1);
+	atomic_fetch_sub(exchange->is_fresh ? &exchange->host->fresh : &exchange->host->kept, 1);
+	exchange->is_fresh = false;
 	atomic_fetch_add_explicit(&exchange->host->requests, 1, memory_order_relaxed);
 	/* The first request's time runs from the connection's beginning. Of a later one the first
 	 * byte isn't seen, only this, its whole first line. */
@@ -254,8 +266,12 @@ void exchange_end(struct exchange *exchange)
 	exchange->dropped = 0;
 	exchange->has_served = true;
 	door_arm(host->door, &exchange->peer);
+	atomic_store(&exchange->peer.wants_more, true);
 	atomic_store(&exchange->state, EXCHANGE_IDLE);
-	atomic_fetch_sub_explicit(&host->active, 1, memory_order_relaxed);
+	if (exchange->peer.lingers)
+		return; /* closed at once; active until then, see exchange_destroy */
+	atomic_fetch_add(&host->kept, 1);
+	atomic_fetch_sub(&host->active, 1);
 }
 
 /* -- sending -- */
@@ -315,14 +331,18 @@ static enum MHD_Result send_answer(struct exchange *exchange, struct MHD_Connect
 {
 	struct exchange_answer *answer = &exchange->answer;
 	move(exchange, from, EXCHANGE_SENDING);
+	atomic_store(&exchange->peer.wants_more, false);
 	door_arm(exchange->host->door, &exchange->peer);
 	if (answer->is_known)
 		door_trust(exchange->host->door, &exchange->peer);
 	/* More of what was refused may be on its way. */
 	if (answer->close)
 		exchange->peer.lingers = true;
-	if (atomic_load_explicit(&exchange->host->is_quiesced, memory_order_relaxed))
+	if (atomic_load_explicit(&exchange->host->is_parting, memory_order_relaxed)) {
 		answer->close = true;
+		/* It could not know, and may have sent its next request already. */
+		exchange->peer.lingers = true;
+	}
 	/* PERSISTENT: the body stays in the exchange until the end, so it isn't copied again. */
 	struct MHD_Response *response = MHD_create_response_from_buffer(
 		answer->body.len, answer->body.data, MHD_RESPMEM_PERSISTENT);
@@ -550,6 +570,7 @@ static enum MHD_Result handle(struct exchange *exchange, struct MHD_Connection *
 		.body_len = exchange->body.len,
 	};
 	door_disarm(&exchange->peer);
+	atomic_store(&exchange->peer.wants_more, false);
 	move(exchange, EXCHANGE_RECEIVING, EXCHANGE_HANDLING);
 	route->handle(route->context, exchange, &exchange->request);
 	if (atomic_load_explicit(&exchange->state, memory_order_acquire) == EXCHANGE_ANSWERED)

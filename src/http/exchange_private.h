@@ -21,9 +21,11 @@ struct exchange_host {
 	struct http_router router;
 	struct door *door;
 	size_t body_max;
-	size_t bodies_max;          /* bytes held for all bodies together */
-	atomic_bool is_quiesced;    /* every answer closes its connection */
-	atomic_size_t active;       /* requests between begin and end */
+	size_t bodies_max;      /* bytes held for all bodies together */
+	atomic_bool is_parting; /* every answer closes its connection */
+	atomic_size_t active;   /* requests between begin and end */
+	atomic_size_t fresh;    /* connections accepted, no request begun; door counts them up */
+	atomic_size_t kept;     /* connections between two requests */
 	atomic_size_t bodies_bytes; /* held right now */
 	atomic_uint_fast64_t requests;
 	atomic_uint_fast64_t refused;

@@ -137,8 +137,13 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
 static bool admit(void *context, int fd, const struct sockaddr *address, socklen_t len)
 {
 	struct listener *listener = context;
+	/* A worker will meet it later; until then it is counted here. */
+	atomic_fetch_add(&listener->host.fresh, 1);
 	/* Closes the socket when it fails. */
-	return MHD_add_connection(listener->pool, fd, address, len) == MHD_YES;
+	if (MHD_add_connection(listener->pool, fd, address, len) == MHD_YES)
+		return true;
+	atomic_fetch_sub(&listener->host.fresh, 1);
+	return false;
 }
 
 static unsigned thread_count(int64_t connections_max)
@@ -250,15 +255,35 @@ uint16_t listener_port(const struct listener *listener)
 	return listener->port;
 }
 
+void listener_part(struct listener *listener)
+{
+	atomic_store(&listener->host.is_parting, true);
+}
+
 void listener_quiesce(struct listener *listener)
 {
-	atomic_store(&listener->host.is_quiesced, true);
+	listener_part(listener);
 	door_close(listener->door);
 }
 
 size_t listener_active(const struct listener *listener)
 {
 	return atomic_load(&listener->host.active);
+}
+
+size_t listener_kept(const struct listener *listener)
+{
+	return atomic_load(&listener->host.kept);
+}
+
+size_t listener_expected(const struct listener *listener)
+{
+	return atomic_load(&listener->host.fresh) + door_lingering(listener->door);
+}
+
+void listener_cut_gone(struct listener *listener)
+{
+	door_cut_gone(listener->door);
 }
 
 void listener_count(const struct listener *listener, struct listener_counts *ret_counts)

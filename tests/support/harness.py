@@ -593,6 +593,58 @@ class Daemon:
                 or (_LEVEL.search(line) and not any(t in line for t in self.test.expected_log))]
 
 
+class SocketUnit:
+    """What systemd does for subrelay.socket and the service's Type=notify: it holds the listening socket
+    over all restarts, passes it as descriptor 3 with LISTEN_PID the daemon's own id, and hears
+    READY and STOPPING."""
+
+    _BECOMES = ("import os, sys; os.dup2(int(sys.argv[1]), 3); os.set_inheritable(3, True); "
+                "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1'); "
+                "os.execv(sys.argv[2], sys.argv[2:])")
+
+    def __init__(self, test, daemon, backlog=4096):
+        self.daemon = daemon
+        self.listener = socket.socket()
+        self.listener.bind(("127.0.0.1", 0))
+        self.listener.listen(backlog)
+        daemon.port = self.listener.getsockname()[1]
+        path = test.path("notify")
+        self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.notify.bind(path)
+        self.notify.settimeout(20 * PATIENCE)
+        daemon.environment = {**daemon.environment, "NOTIFY_SOCKET": path}
+
+    def launch(self):
+        fd = self.listener.fileno()
+        self.daemon.launch([sys.executable, "-c", self._BECOMES, str(fd), PROGRAM, "serve", "-c",
+                            self.daemon.file], pass_fds=(fd,))
+
+    def wait_told(self, word):
+        """Until the daemon said it, such as READY=1."""
+        try:
+            while word not in self.notify.recv(4096).decode().split("\n"):
+                pass
+        except TimeoutError:
+            raise Failure(f"the daemon never said {word}:\n{self.daemon.stderr_tail()}") from None
+
+    def start(self):
+        self.launch()
+        self.wait_told("READY=1")
+
+    def restart(self, kill=False):
+        """As `systemctl restart` does, or as Restart=always after a kill -9."""
+        if kill:
+            self.daemon.kill()
+        else:
+            equal(self.daemon.stop(), 0, "exit code")
+            self.wait_told("STOPPING=1")
+        self.start()
+
+    def close(self):
+        self.listener.close()
+        self.notify.close()
+
+
 # ---- RevenueCat events, of our own writing ----
 
 _ticks = itertools.count()
