@@ -157,7 +157,18 @@ bool sqlite_fail(struct backend *backend, const char *doing, struct error *err)
 	if ((code == SQLITE_IOERR || code == SQLITE_CANTOPEN) && cause != 0)
 		return error_set(
 			err, "%s: %s (%s)", doing, sqlite3_errmsg(backend->db), strerror(cause));
-	return error_set(err, "%s: %s", doing, sqlite3_errmsg(backend->db));
+	return error_set(err, "%s: %s%s", doing, sqlite3_errmsg(backend->db),
+		sqlite_remedy(backend->db));
+}
+
+const char *sqlite_remedy(sqlite3 *db)
+{
+	const int code = db != NULL ? sqlite3_errcode(db) & 0xff : SQLITE_OK;
+
+	return code == SQLITE_CORRUPT || code == SQLITE_NOTADB
+		? ": it is damaged; put back a backup, or rescue what is left with sqlite3's "
+		  "`.recover`"
+		: "";
 }
 
 sqlite3_stmt *sqlite_statement(struct backend *backend, enum sql sql, struct error *err)
@@ -322,7 +333,9 @@ static bool execute(struct backend *backend, const char *sql, struct error *err)
 	const bool done = sqlite3_exec(backend->db, sql, NULL, NULL, &message) == SQLITE_OK;
 
 	if (!done)
-		(void)error_set(err, "%s", message != NULL ? message : sqlite3_errmsg(backend->db));
+		(void)error_set(err, "%s%s",
+			message != NULL ? message : sqlite3_errmsg(backend->db),
+			sqlite_remedy(backend->db));
 	sqlite3_free(message);
 	return done;
 }
@@ -350,16 +363,17 @@ static bool migrate(struct backend *backend, struct error *err)
 
 	if (!user_version(backend, &version, err))
 		return false;
-	if (version > schema_version)
-		return error_set(err,
-			"the database is of a newer subrelay (schema %d, this one knows %d); "
-			"it is left as it is",
-			version, schema_version);
+	if (version > schema_version) /* sqlite_look has let it pass, and somebody was quick */
+		return error_set(err, "a newer subrelay has made it (schema %d)", version);
+	if (version > 0 && version < schema_version)
+		log_info("the database is brought up to date; a large one takes a while",
+			LOG_INT("schema", version), LOG_INT("becomes", schema_version));
 	for (; version < schema_version; version++) {
-		char set_version[64];
+		char set_version[96];
 
-		(void)snprintf(
-			set_version, sizeof(set_version), "PRAGMA user_version = %d", version + 1);
+		(void)snprintf(set_version, sizeof(set_version),
+			"PRAGMA user_version = %d; PRAGMA application_id = %d", version + 1,
+			SCHEMA_APPLICATION_ID);
 		if (!sqlite_begin(backend, err) ||
 			!execute(backend, schema_migrations[version], err) ||
 			!execute(backend, set_version, err) || !sqlite_commit(backend, err)) {
@@ -378,6 +392,9 @@ static bool prepare_file(struct backend *backend, const char *path, struct error
 	char *lock_path = xmalloc(lock_path_size);
 	bool done = false;
 	int fd = -1;
+
+	if (!sqlite_look(path, err))
+		goto out;
 
 	/* An existing folder, or one that can't be made: opening the file tells. */
 	(void)mkdir(dirname(folder), 0700);

@@ -92,6 +92,15 @@ bool sqlite_run(struct backend *backend, sqlite3_stmt *statement, struct error *
 bool sqlite_step(
 	struct backend *backend, sqlite3_stmt *statement, bool *ret_row, struct error *err);
 bool sqlite_fail(struct backend *backend, const char *doing, struct error *err);
+/* What an operator can do about a file that is damaged, to be put behind the message; else "". */
+const char *sqlite_remedy(sqlite3 *db);
+
+/* False: the file is refused, and has not been touched. A file that isn't there, or is empty, is
+ * fine. */
+bool sqlite_look(const char *path, struct error *err);
+/* For reading a file that nobody writes: no lock, no log, nothing beside it. The caller closes it. */
+sqlite3 *sqlite_open_immutable(const char *path, struct error *err);
+
 /* Ends a query early. */
 void sqlite_done(sqlite3_stmt *statement);
 
