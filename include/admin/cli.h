@@ -22,6 +22,7 @@ enum { CLI_DONE = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
 
 int cli_main(int argc, char **argv);
 
+extern const struct cli_command cmd_backup;
 extern const struct cli_command cmd_check;
 extern const struct cli_command cmd_events;
 extern const struct cli_command cmd_map;

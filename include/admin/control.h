@@ -8,10 +8,11 @@
  * {"verb":"show","id":"12"}, answered by lines of JSON: any number of rows, then {"ok":true} or
  * {"ok":false,"error":"…"}, then the daemon closes. A request over 64 KiB, one that isn't JSON, or
  * one that isn't complete within 5 s is refused. Verbs are a table in control.c; a new verb is a
- * row and a function.
+ * row and a function. One is answered otherwise: `backup`, see control_backup.c.
  *
  * Threads: one of its own, which serves one connection after the other and reads the store by a
- * handle of its own; a peer that doesn't read its answer is dropped after 5 s.
+ * handle of its own; a peer that doesn't read its answer is dropped after 5 s. While a backup is
+ * made a second one, for that.
  */
 
 #include <stdint.h>

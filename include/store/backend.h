@@ -25,6 +25,7 @@
 #include <stdint.h>
 
 struct backend;
+struct copy_sink;
 struct error;
 
 /* A webhook as it is kept. */
@@ -240,6 +241,10 @@ struct store_backend {
 		void (*row)(void *context, const struct job *job,
 			const struct stored_contact *contact, const struct parking *parking),
 		void *context, struct error *err);
+	/* Everything that was committed when the call began, and nothing later, as a file that
+	 * `open` takes. May last for minutes, and keeps no writer waiting; a reading handle of its
+	 * own. NULL: this back end is copied by other means. */
+	bool (*copy)(struct backend *backend, const struct copy_sink *sink, struct error *err);
 };
 
 extern const struct store_backend store_sqlite;

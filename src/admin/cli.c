@@ -21,6 +21,7 @@ static const struct cli_command *const commands[] = {
 	&cmd_events,
 	&cmd_show,
 	&cmd_retry,
+	&cmd_backup,
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))

@@ -268,6 +268,27 @@ json_t *client_run_take(
 	return rows;
 }
 
+int client_open_take(
+	const struct cli_command *command, const struct client_place *place, json_t *request)
+{
+	struct error err = {0};
+	struct error doubt = {0};
+	struct buf path;
+
+	buf_init(&path, FILE_MAX);
+	bool is_known = client_find_socket(place, &path, &doubt);
+	int fd = connect_to(buf_text(&path), &err);
+	if (fd < 0 && !is_known)
+		cli_note(command, "%s; trying %s", doubt.text, buf_text(&path));
+	if (fd < 0)
+		(void)cli_failed(command, "%s", err.text);
+	else
+		(void)send_request(fd, request); /* see client_ask */
+	buf_finish(&path);
+	json_decref(request);
+	return fd;
+}
+
 /* ---- printing ---- */
 
 void client_print_json(const json_t *json)

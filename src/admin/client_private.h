@@ -48,6 +48,11 @@ json_t *client_ask(const char *path, const json_t *request, struct error *err);
 json_t *client_run_take(
 	const struct cli_command *command, const struct client_place *place, json_t *request);
 
+/* Connects and sends; the caller reads the answer and closes. -1, with the words on stderr, where it
+ * fails. Takes the request. */
+int client_open_take(
+	const struct cli_command *command, const struct client_place *place, json_t *request);
+
 /* ---- printing ---- */
 
 /* Indented, with a newline, on stdout. */

@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/xalloc.h"
+#include "control_backup_private.h"
 #include "control_private.h"
 
 #include <errno.h>
@@ -40,14 +41,17 @@ struct control {
 	dev_t device;    /* of the socket we made */
 	ino_t inode;
 	struct backend *reader; /* the thread's */
+	struct control_backup *backup;
 	pthread_t thread;
 	bool has_thread;
 };
 
+/* Without `answer`: a backup, which takes the whole connection. */
 static const struct {
 	const char *name;
 	bool (*answer)(struct control_call *call, struct error *err);
 } verbs[] = {
+	{"backup", NULL},
 	{"events", control_events},
 	{"retry", control_retry},
 	{"show", control_show},
@@ -135,7 +139,7 @@ static void answer_error(struct buf *answer, const char *error)
 }
 
 static bool run_verb(const struct control_options *options, struct backend *reader,
-	const json_t *request, struct buf *answer, struct error *err)
+	struct control_taker *taker, const json_t *request, struct buf *answer, struct error *err)
 {
 	struct control_call call = {
 		.options = options,
@@ -149,14 +153,18 @@ static bool run_verb(const struct control_options *options, struct backend *read
 	if (!verb)
 		return error_set(err, "the request has no verb");
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
-		if (strcmp(verb, verbs[i].name) == 0)
+		if (strcmp(verb, verbs[i].name) != 0)
+			continue;
+		if (verbs[i].answer)
 			return verbs[i].answer(&call, err);
+		taker->is_taken = taker->take(taker->context, err);
+		return taker->is_taken;
 	}
 	return error_set(err, "this daemon (version %s) doesn't know the verb", SUBRELAY_VERSION);
 }
 
 void control_answer(const struct control_options *options, struct backend *reader,
-	const struct buf *line, struct buf *answer)
+	struct control_taker *taker, const struct buf *line, struct buf *answer)
 {
 	struct error err = {0};
 	json_error_t problem;
@@ -164,7 +172,7 @@ void control_answer(const struct control_options *options, struct backend *reade
 
 	if (!json_is_object(request))
 		answer_error(answer, "the request is not a JSON object");
-	else if (!run_verb(options, reader, request, answer, &err))
+	else if (!run_verb(options, reader, taker, request, answer, &err))
 		answer_error(answer, err.text);
 	else
 		add_end(answer, NULL);
@@ -173,18 +181,37 @@ void control_answer(const struct control_options *options, struct backend *reade
 	json_decref(request);
 }
 
+/* A connection that a backup may take. */
+struct connection {
+	struct control *control;
+	int fd;
+};
+
+static bool take_for_backup(void *context, struct error *err)
+{
+	const struct connection *connection = context;
+
+	return control_backup_start(connection->control->backup, connection->fd, err);
+}
+
+/* Closes the connection in the end, itself or by who has taken it. */
 static void serve(struct control *control, int fd)
 {
+	struct connection connection = {.control = control, .fd = fd};
+	struct control_taker taker = {.take = take_for_backup, .context = &connection};
 	struct buf line, answer;
 	struct error err = {0};
 
 	buf_init(&line, CONTROL_REQUEST_MAX);
 	buf_init(&answer, CONTROL_ANSWER_MAX);
 	if (receive(control, fd, &line, &err))
-		control_answer(&control->options, control->reader, &line, &answer);
+		control_answer(&control->options, control->reader, &taker, &line, &answer);
 	else
 		answer_error(&answer, err.text);
-	deliver(control, fd, &answer);
+	if (!taker.is_taken) {
+		deliver(control, fd, &answer);
+		(void)close(fd);
+	}
 	buf_finish(&line);
 	buf_finish(&answer);
 }
@@ -205,7 +232,6 @@ static void *run(void *context)
 		int fd = accept4(control->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd >= 0) {
 			serve(control, fd);
-			(void)close(fd);
 		} else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM) {
 			/* Others will give some back; until then poll would return at once. */
 			(void)poll(&fds[1], 1, ACCEPT_PAUSE_MS);
@@ -311,6 +337,7 @@ struct control *control_create(const struct control_options *options, struct err
 		(void)error_set(err, "control socket: %s", strerror(errno));
 		goto fail;
 	}
+	control->backup = control_backup_create(&control->options, control->stop_fds[0]);
 	if (!listen_on(control, err))
 		goto fail;
 	int failure = pthread_create(&control->thread, NULL, run, control);
@@ -332,6 +359,7 @@ void control_destroy(struct control *control)
 	close_fd(control->stop_fds[1]); /* ends the thread */
 	if (control->has_thread)
 		(void)pthread_join(control->thread, NULL);
+	control_backup_destroy(control->backup);
 	remove_socket(control);
 	close_fd(control->listen_fd);
 	close_fd(control->stop_fds[0]);

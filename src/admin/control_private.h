@@ -31,10 +31,17 @@ struct control_call {
 	struct json_out row;
 };
 
+/* For a verb whose answer is no text to be gathered first: it takes the connection over. */
+struct control_taker {
+	bool (*take)(void *context, struct error *err);
+	void *context;
+	bool is_taken; /* then the answer is somebody else's to give */
+};
+
 /* The whole answer to one request: a line without its end, which may be anything. The reader is the
  * calling thread's. */
 void control_answer(const struct control_options *options, struct backend *reader,
-	const struct buf *line, struct buf *answer);
+	struct control_taker *taker, const struct buf *line, struct buf *answer);
 
 /* A row is a JSON object on a line of its own; control_row is ready for its keys. */
 struct json_out *control_row(struct control_call *call);

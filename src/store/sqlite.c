@@ -157,8 +157,8 @@ bool sqlite_fail(struct backend *backend, const char *doing, struct error *err)
 	if ((code == SQLITE_IOERR || code == SQLITE_CANTOPEN) && cause != 0)
 		return error_set(
 			err, "%s: %s (%s)", doing, sqlite3_errmsg(backend->db), strerror(cause));
-	return error_set(err, "%s: %s%s", doing, sqlite3_errmsg(backend->db),
-		sqlite_remedy(backend->db));
+	return error_set(
+		err, "%s: %s%s", doing, sqlite3_errmsg(backend->db), sqlite_remedy(backend->db));
 }
 
 const char *sqlite_remedy(sqlite3 *db)
@@ -340,28 +340,36 @@ static bool execute(struct backend *backend, const char *sql, struct error *err)
 	return done;
 }
 
-static bool user_version(struct backend *backend, int *ret_version, struct error *err)
+static bool read_pragma(struct backend *backend, const char *sql, int *ret, struct error *err)
 {
 	sqlite3_stmt *statement = NULL;
 	bool done = false;
 
-	if (sqlite3_prepare_v2(backend->db, "PRAGMA user_version", -1, &statement, NULL) ==
-			SQLITE_OK &&
+	if (sqlite3_prepare_v2(backend->db, sql, -1, &statement, NULL) == SQLITE_OK &&
 		sqlite3_step(statement) == SQLITE_ROW) {
-		*ret_version = sqlite3_column_int(statement, 0);
+		*ret = sqlite3_column_int(statement, 0);
 		done = true;
 	} else {
-		(void)sqlite_fail(backend, "reading the schema version", err);
+		(void)sqlite_fail(backend, sql, err);
 	}
 	(void)sqlite3_finalize(statement);
 	return done;
+}
+
+int sqlite_page_size(struct backend *backend)
+{
+	int size = 0;
+
+	/* It needs no disk: the file is open. */
+	(void)read_pragma(backend, "PRAGMA page_size", &size, NULL);
+	return size;
 }
 
 static bool migrate(struct backend *backend, struct error *err)
 {
 	int version = 0;
 
-	if (!user_version(backend, &version, err))
+	if (!read_pragma(backend, "PRAGMA user_version", &version, err))
 		return false;
 	if (version > schema_version) /* sqlite_look has let it pass, and somebody was quick */
 		return error_set(err, "a newer subrelay has made it (schema %d)", version);
@@ -513,4 +521,5 @@ const struct store_backend store_sqlite = {
 	.attempt_list = sqlite_attempt_list,
 	.contact_get = sqlite_contact_get,
 	.job_list = sqlite_job_list,
+	.copy = sqlite_copy,
 };

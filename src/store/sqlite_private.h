@@ -92,6 +92,8 @@ bool sqlite_run(struct backend *backend, sqlite3_stmt *statement, struct error *
 bool sqlite_step(
 	struct backend *backend, sqlite3_stmt *statement, bool *ret_row, struct error *err);
 bool sqlite_fail(struct backend *backend, const char *doing, struct error *err);
+/* Of the file, in bytes. */
+int sqlite_page_size(struct backend *backend);
 /* What an operator can do about a file that is damaged, to be put behind the message; else "". */
 const char *sqlite_remedy(sqlite3 *db);
 
@@ -178,5 +180,7 @@ bool sqlite_job_list(struct backend *backend, int64_t event_id,
 	void (*row)(void *context, const struct job *job, const struct stored_contact *contact,
 		const struct parking *parking),
 	void *context, struct error *err);
+
+bool sqlite_copy(struct backend *backend, const struct copy_sink *sink, struct error *err);
 
 #endif

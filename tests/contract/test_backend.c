@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "store/backend.h"
+#include "store/copy.h"
 
 #include <ftw.h>
 #include <setjmp.h>
@@ -652,6 +653,134 @@ static void a_listing_is_newest_first_and_filtered(void **state)
 	}
 }
 
+/* ---- copies ---- */
+
+/* 300 of them, before-1 and so on: more pages than are copied in one step. */
+static void add_large_events(struct bench *bench)
+{
+	char body[4000] = "";
+
+	begin(bench);
+	for (int64_t id = 1; id <= 300; id++) {
+		char name[32];
+		struct stored_event row = event(id, name);
+
+		(void)snprintf(name, sizeof(name), "before-%lld", (long long)id);
+		row.body = body;
+		row.body_len = sizeof(body);
+		GOOD(bench->ops->event_add(bench->writer, &row, &bench->err));
+	}
+	commit(bench);
+}
+
+struct copying {
+	struct bench *bench;
+	FILE *file;
+	int64_t bytes;
+	int64_t more; /* events that are committed meanwhile, so many at each write */
+	int64_t next_id;
+};
+
+static bool copy_begin(void *context, int64_t bytes, struct error *err)
+{
+	struct copying *copying = context;
+
+	(void)err;
+	copying->bytes = bytes;
+	return true;
+}
+
+static bool copy_write(
+	void *context, int64_t offset, const void *data, size_t len, struct error *err)
+{
+	struct copying *copying = context;
+	struct bench *bench = copying->bench;
+
+	(void)err;
+	assert_true(offset >= 0 && offset + (int64_t)len <= copying->bytes);
+	assert_int_equal(fseek(copying->file, (long)offset, SEEK_SET), 0);
+	assert_int_equal(fwrite(data, 1, len, copying->file), len);
+	for (int64_t i = 0; i < copying->more; i++) {
+		char name[32];
+
+		(void)snprintf(name, sizeof(name), "during-%lld", (long long)copying->next_id);
+		begin(bench);
+		add_event(bench, copying->next_id++, name);
+		commit(bench);
+		bench->ops->tidy(bench->writer, true);
+	}
+	return true;
+}
+
+static bool make_copy(
+	struct copying *copying, const char *path, int64_t log_growth_max, struct error *err)
+{
+	struct bench *bench = copying->bench;
+	struct backend *reader = bench->ops->open(bench->path, false, err);
+	const struct copy_sink sink = {
+		.begin = copy_begin,
+		.write = copy_write,
+		.context = copying,
+		.log_growth_max = log_growth_max,
+	};
+
+	assert_non_null(reader);
+	copying->file = fopen(path, "wb");
+	assert_non_null(copying->file);
+	const bool done = bench->ops->copy(reader, &sink, err);
+	assert_int_equal(fclose(copying->file), 0);
+	bench->ops->close(reader);
+	return done;
+}
+
+static bool always(void *context)
+{
+	(void)context;
+	return true;
+}
+
+/* Whatever is committed while it is made: it has all that was there before, and nothing else. */
+static void a_copy_is_one_state(void **state)
+{
+	struct bench *bench = *state;
+	struct copying copying = {.bench = bench, .more = 3, .next_id = 1001};
+	struct copy_report report = {0};
+	char path[128];
+
+	add_large_events(bench);
+	(void)snprintf(path, sizeof(path), "%s/copy.db", bench->folder);
+	if (!make_copy(&copying, path, INT64_MAX, &bench->err) ||
+		!copy_check(path, always, NULL, &report, &bench->err))
+		fail_msg("%s", bench->err.text);
+	assert_true(copying.next_id > 1030);
+	assert_int_equal(report.events, 300);
+
+	struct backend *copy = bench->ops->open(path, true, &bench->err);
+	struct event_row row;
+	assert_non_null(copy);
+	assert_true(bench->ops->event_get(copy, 300, NULL, &bench->arena, &row, &bench->err));
+	assert_string_equal(row.event.event_id, "before-300");
+	assert_true(bench->ops->event_get(copy, 1001, NULL, &bench->arena, &row, &bench->err));
+	assert_int_equal(row.event.id, 0);
+	bench->ops->close(copy);
+}
+
+static void a_copy_that_takes_too_long_is_given_up(void **state)
+{
+	struct bench *bench = *state;
+	struct copying copying = {.bench = bench, .more = 20, .next_id = 1001};
+	char path[128];
+
+	add_large_events(bench);
+	(void)snprintf(path, sizeof(path), "%s/copy.db", bench->folder);
+	assert_false(make_copy(&copying, path, 1024 * 1024, &bench->err));
+	assert_non_null(strstr(bench->err.text, "too slowly"));
+	/* And nobody is the worse for it. */
+	begin(bench);
+	add_event(bench, copying.next_id, "after");
+	commit(bench);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -684,6 +813,9 @@ int main(void)
 		{"a_reader_sees_what_is_committed", a_reader_sees_what_is_committed, NULL, NULL,
 			NULL},
 		{"a_second_writer_is_refused", a_second_writer_is_refused, NULL, NULL, NULL},
+		{"a_copy_is_one_state", a_copy_is_one_state, NULL, NULL, NULL},
+		{"a_copy_that_takes_too_long_is_given_up", a_copy_that_takes_too_long_is_given_up,
+			NULL, NULL, NULL},
 		{"a_listing_is_newest_first_and_filtered", a_listing_is_newest_first_and_filtered,
 			NULL, NULL, NULL},
 	};

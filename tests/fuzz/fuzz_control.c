@@ -180,6 +180,12 @@ static void check_answer(const struct buf *answer)
 	FUZZ_CHECK(is_over);
 }
 
+static bool nothing_to_take(void *context, struct error *err)
+{
+	(void)context;
+	return error_set(err, "there is no connection");
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct buf line, answer;
@@ -191,11 +197,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.clock = &clock_system,
 		.started_at_ms = INT64_C(1717400000000),
 	};
+	struct control_taker taker = {.take = nothing_to_take};
 	const uint8_t *end = size ? memchr(data, '\n', size) : NULL;
 	buf_init(&line, CONTROL_REQUEST_MAX);
 	buf_init(&answer, CONTROL_ANSWER_MAX);
 	(void)buf_add(&line, size ? (const void *)data : "", end ? (size_t)(end - data) : size);
-	control_answer(&options, daemon_state.reader, &line, &answer);
+	control_answer(&options, daemon_state.reader, &taker, &line, &answer);
 	check_answer(&answer);
 	buf_finish(&line);
 	buf_finish(&answer);
