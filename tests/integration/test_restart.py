@@ -9,11 +9,13 @@ import json
 import random
 import socket
 import sqlite3
+import ssl
 import threading
 import time
 
 import harness
 from harness import check, equal, wait_until
+from test_lifecycle import certificate
 
 
 class Sender(threading.Thread):
@@ -72,6 +74,20 @@ class NewConnection(Sender):
             return connection.read_answer()
         finally:
             connection.close()
+
+
+class Tls(Sender):
+    """The same over HTTPS: a handshake stands before the first byte of the request."""
+
+    def exchange(self, body):
+        http = self.target.http(timeout=40)
+        try:
+            return http.request("POST", "/webhooks/revenuecat", body,
+                                {"Authorization": harness.AUTHORIZATION, "Connection": "close"})
+        except harness.http.client.HTTPException as error:
+            raise OSError(error) from None
+        finally:
+            http.close()
 
 
 class SlowBody(Sender):
@@ -176,12 +192,14 @@ def check_kept(daemon, events):
     equal(len(missing), 0, f"lost of {len(events)} events")
 
 
-def restart_under(t, make_senders, restarts, kill=False):
+def restart_under(t, make_senders, restarts, kill=False, tls=None):
     """Restarts again and again while they send; returns the senders, ended."""
     if kill:
         t.expect_log("level=warn")
     standin = t.standin(light=True)
-    daemon = t.daemon(standin, start=False)
+    daemon = t.daemon(standin, start=False, config=tls)
+    if tls:
+        daemon.tls = ssl.create_default_context(cafile=tls["server.tls_certificate"])
     unit = harness.SocketUnit(t, daemon)
     unit.start()
     senders = make_senders(daemon)
@@ -222,6 +240,11 @@ def test_a_connection_for_each_request(t):
 def test_bodies_on_their_way(t):
     check_only_200(restart_under(
         t, lambda daemon: [SlowBody(daemon, n) for n in range(24)], restarts=8))
+
+
+def test_tls_handshakes_on_their_way(t):
+    check_only_200(restart_under(t, lambda daemon: [Tls(daemon, n) for n in range(8)], restarts=8,
+                                 tls=certificate(t)))
 
 
 def test_kept_connections(t):
