@@ -1395,6 +1395,81 @@ static void test_quiesce_finishes_what_is_open(void **state)
 	server_stop(server);
 }
 
+static void wait_count(
+	struct server *server, size_t (*count)(const struct listener *), size_t wanted)
+{
+	for (int i = 0; i < 20000 && count(server->listener) != wanted; i++)
+		usleep(1000);
+	assert_int_equal(count(server->listener), wanted);
+}
+
+static void test_parting_goes_on_serving(void **state)
+{
+	(void)state;
+	struct conf conf = test_conf();
+	struct server *server = server_start(&conf);
+	int kept = open_client(server);
+	send_text(kept, GET_NOW);
+	expect_response(kept, 200, OK_BODY);
+	wait_count(server, listener_kept, 1);
+	int silent = open_client(server);
+	wait_count(server, listener_expected, 1);
+
+	listener_part(server->listener);
+	int newcomer = open_client(server);
+	wait_count(server, listener_expected, 2);
+	const int fds[] = {kept, silent, newcomer};
+	for (size_t i = 0; i < 3; i++) {
+		struct response response;
+		/* What it has pipelined behind is heard out, not answered. */
+		send_text(fds[i], GET_NOW GET_NOW);
+		read_response(fds[i], &response);
+		assert_int_equal(response.status, 200);
+		assert_string_equal(response_header(&response, "Connection"), "close");
+		response_finish(&response);
+		expect_closed(fds[i]);
+		close(fds[i]);
+	}
+	wait_inactive(server);
+	wait_count(server, listener_kept, 0);
+	wait_count(server, listener_expected, 0);
+	server_stop(server);
+}
+
+/* libmicrohttpd misses an end that comes together with the last bytes. */
+static void test_those_who_hung_up_are_told_apart(void **state)
+{
+	(void)state;
+	struct conf conf = test_conf();
+	struct server *server = server_start(&conf);
+	int held = open_client(server);
+	send_post(held, "/hold", "{}");
+	wait_held(server, 1);
+	int half = open_client(server);
+	send_text(half, "POST /now HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\nhe");
+	int gone = open_client(server);
+	send_text(gone, "POST /now HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\nhe");
+	close(gone);
+	struct listener_counts counts;
+	do { /* until all three have begun */
+		usleep(1000);
+		listener_count(server->listener, &counts);
+	} while (counts.requests < 3);
+	for (int i = 0; i < 20000 && listener_active(server->listener) != 2; i++) {
+		listener_cut_gone(server->listener);
+		usleep(1000);
+	}
+	/* Those who wait for their answer, or go on sending, are still there. */
+	assert_int_equal(listener_active(server->listener), 2);
+	answer_text(server->held[0], "{}");
+	expect_response(held, 200, "{}");
+	send_text(half, "llo");
+	expect_response(half, 200, "hello");
+	close(half);
+	close(held);
+	server_stop(server);
+}
+
 static void test_quiesce_and_destroy_under_load(void **state)
 {
 	(void)state;
@@ -1807,6 +1882,8 @@ int main(void)
 		cmocka_unit_test(test_turns_away_when_all_inside_are_known),
 		cmocka_unit_test(test_stands_a_crowd),
 		cmocka_unit_test(test_quiesce_finishes_what_is_open),
+		cmocka_unit_test(test_parting_goes_on_serving),
+		cmocka_unit_test(test_those_who_hung_up_are_told_apart),
 		cmocka_unit_test(test_quiesce_and_destroy_under_load),
 		cmocka_unit_test(test_destroy_closes_what_is_left),
 		cmocka_unit_test(test_listens_where_it_is_told),
