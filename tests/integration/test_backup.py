@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import stat
 import subprocess
@@ -160,74 +161,128 @@ def test_disk_full_leaves_no_file(t):
     equal(len(whole(path)), 10)
 
 
-def stuck_backup(t, daemon, path):
-    """One that stands still in the middle: its process is stopped, the daemon waits for it."""
-    process = start_backup(daemon, path)
-    wait_until(lambda: os.path.exists(path + ".part") and os.path.getsize(path + ".part") > 0, 20,
-               every=0.0005)
-    process.send_signal(signal.SIGSTOP)
-    check(process.poll() is None and not os.path.exists(path), "it was over too soon")
+class HalfDaemon:
+    """A control socket that begins to answer a backup, and then waits to be told how it goes on."""
+
+    def __init__(self, t, name):
+        self.path = t.path(name)
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(self.path)
+        self.listener.listen(1)
+        self.listener.settimeout(20 * harness.PATIENCE)
+        self.directory = t.directory
+        self.socket = self.path
+        self.peer = None
+
+    def begin(self):
+        self.peer = self.listener.accept()[0]
+        self.peer.recv(4096)
+        self.peer.sendall(b'{"bytes":1000000}\n{"at":0,"size":8192}\n' + bytes(8192))
+
+    def end(self, words=b""):
+        self.peer.sendall(words)
+        self.peer.close()
+
+
+def half_backup(half, path):
+    """The command in the middle of its work."""
+    process = start_backup(half, path)
+    half.begin()
+    wait_until(lambda: os.path.exists(path + ".part") and os.path.getsize(path + ".part") == 8192, 20)
     return process
 
 
+def check_failed(process, path, *words):
+    said = process.communicate(timeout=60 * harness.PATIENCE)[1].decode()
+    equal(process.returncode, 1, f"exit code: {said}")
+    for word in words:
+        check(word in said, said)
+    nothing(path)
+
+
 def test_interrupted_leaves_no_file(t):
-    t.expect_log("a backup failed")
-    daemon = t.daemon()
-    fill(daemon, 40)
+    half = HalfDaemon(t, "half.sock")
     path = t.path("copy.db")
-    for number in (signal.SIGINT, signal.SIGTERM):
-        process = stuck_backup(t, daemon, path)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        process = half_backup(half, path)
         process.send_signal(number)
-        process.send_signal(signal.SIGCONT)
-        words = process.communicate(timeout=60)[1].decode()
-        equal(process.returncode, 1, "exit code")
-        check("interrupted" in words, words)
-        nothing(path)
+        check_failed(process, path, "interrupted")
     # After a kill -9 there is a .part, which nobody takes for a copy, and the next one replaces it.
-    process = stuck_backup(t, daemon, path)
+    process = half_backup(half, path)
     process.kill()
     process.communicate(timeout=60)
     check(os.path.exists(path + ".part") and not os.path.exists(path), "files after kill -9")
-    wait_until(lambda: daemon.cli("backup", path, ok=None).returncode == 0, 30)
-    equal(len(whole(path)), 80)
+    daemon = t.daemon()
+    daemon.accept(harness.renewal())
+    daemon.cli("backup", path)
+    equal(len(whole(path)), 1)
+
+
+def test_what_breaks_off_or_is_not_whole_leaves_no_file(t):
+    half = HalfDaemon(t, "half.sock")
+    path = t.path("copy.db")
+    for end, words in ((b"", "broke off"), (b'{"at":8192,"size":8192}\nab', "broke off"),
+                       (b'{"ok":false,"error":"the disk is sad"}\n', "the disk is sad"),
+                       (b'{"at":-1,"size":8192}\n', "can't be understood"),
+                       (b'{"at":999999,"size":8192}\n', "can't be understood"),
+                       (b'{"at":0,"size":99999999999}\n', "can't be understood"),
+                       (b"rubbish\n", "can't be understood"),
+                       (b'{"ok":true}\n', "no SQLite database")):
+        process = half_backup(half, path)
+        half.end(end)
+        check_failed(process, path, words)
+
+
+def stuck_peer(daemon):
+    """Asks for a backup, and takes only the beginning."""
+    peer = socket.socket(socket.AF_UNIX)
+    peer.settimeout(40 * harness.PATIENCE)
+    peer.connect(daemon.socket)
+    peer.sendall(b'{"verb":"backup"}\n')
+    check(b'"bytes"' in peer.recv(100), "no backup began")
+    return peer
+
+
+def rest(peer):
+    data = b""
+    while True:
+        try:
+            more = peer.recv(1 << 20)
+        except ConnectionError:
+            more = b""
+        if not more:
+            return data
+        data += more
 
 
 def test_the_daemon_stops_or_dies_meanwhile(t):
     t.expect_log("a backup failed")
     daemon = t.daemon()
-    fill(daemon, 40)
-    path = t.path("copy.db")
+    fill(daemon, 5)
     for end in (daemon.stop, daemon.kill):
-        process = stuck_backup(t, daemon, path)
+        peer = stuck_peer(daemon)
         end()
-        process.send_signal(signal.SIGCONT)
-        words = process.communicate(timeout=60)[1].decode()
-        equal(process.returncode, 1, "exit code")
-        check("stopping" in words or "broke off" in words, words)
-        nothing(path)
+        check(b'"ok":true' not in rest(peer), "it says that the copy is whole")
         daemon.start()
-    equal(daemon.status()["accepted"], 80)
+    equal(daemon.status()["accepted"], 10)
 
 
 def test_one_that_stands_still_holds_up_nobody(t):
-    """Other commands and webhooks go on; a second backup is refused; the log stays bounded, and what
-    hangs is dropped after 10 s."""
+    """Other commands and webhooks go on; a second backup is refused; what hangs is dropped after
+    10 s."""
     t.expect_log("a backup failed")
     standin, daemon = t.both()
-    fill(daemon, 40)
-    process = stuck_backup(t, daemon, t.path("stuck.db"))
+    fill(daemon, 5)
+    peer = stuck_peer(daemon)
     daemon.accept(*[harness.renewal(f"user-{n}") for n in range(50)])
     daemon.wait_idle()
     said = daemon.cli("backup", t.path("second.db"), ok=1).stderr.decode()
     check("another backup is being made" in said, said)
     nothing(t.path("second.db"))
     daemon.wait_log("nobody takes the copy", timeout=30)
-    daemon.cli("backup", t.path("third.db"))
-    equal(len(whole(t.path("third.db"))), 130)
-    process.send_signal(signal.SIGCONT)
-    words = process.communicate(timeout=60)[1].decode()
-    check(process.returncode == 1 and "broke off" in words, words)
-    nothing(t.path("stuck.db"))
+    check(b'"ok":true' not in rest(peer), "it says that the copy is whole")
+    wait_until(lambda: daemon.cli("backup", t.path("third.db"), ok=None).returncode == 0, 20)
+    equal(len(whole(t.path("third.db"))), 60)
     del standin
 
 
