@@ -543,6 +543,7 @@ struct ordeal_checkpoint ordeal_fill_log(struct ordeal *ordeal)
 	disk_watch(ordeal->disk, note_checkpoint, &watching);
 	assert_true(ordeal_go_on(ordeal));
 	ordeal_check_end(ordeal);
+	disk_watch(ordeal->disk, NULL, NULL);
 	assert_true(watching.seen.last - watching.seen.first > 300);
 	return watching.seen;
 }
