@@ -28,7 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A record or metadata: a dozen texts of a webhook that fit in memory. */
+/* A record or metadata: a dozen texts of at most TEXT_MAX bytes, escaped at worst. */
 #define JSON_MAX ((size_t)64 * 1024)
 /* Intercom cuts or refuses longer strings in metadata and custom attributes. */
 #define TEXT_MAX 255
@@ -104,6 +104,20 @@ static int64_t created_at_s(const struct sub_event *sub, int64_t event_at_ms)
 
 /* ---- records ---- */
 
+static const char *cut_text(struct arena *arena, const char *text)
+{
+	if (text == NULL)
+		return NULL;
+
+	size_t len = strlen(text);
+	if (len <= TEXT_MAX)
+		return text;
+	len = TEXT_MAX;
+	while (len > 0 && ((unsigned char)text[len] & 0xC0) == 0x80)
+		len--; /* never through the middle of a character */
+	return arena_dup_len(arena, text, len);
+}
+
 static void key_time(struct json_out *out, const char *key, int64_t at_ms)
 {
 	if (at_ms != TIME_NONE)
@@ -141,13 +155,13 @@ static const char *encode_fact(struct arena *arena, const struct sub_event *sub,
 	json_out_object(&out);
 	json_out_key_integer(&out, "kind", sub->kind);
 	json_out_key_integer(&out, "period", sub->period);
-	key_text(&out, "store", sub->store);
+	key_text(&out, "store", cut_text(arena, sub->store));
 	if (sub->kind == SUB_INITIAL_PURCHASE || sub->kind == SUB_RENEWAL)
-		key_text(&out, "product", sub->product);
+		key_text(&out, "product", cut_text(arena, sub->product));
 	if (sub->kind == SUB_PRODUCT_CHANGE)
-		key_text(&out, "new_product", sub->new_product);
-	key_text(&out, "entitlement", sub->entitlement);
-	key_text(&out, "reason", sub->reason);
+		key_text(&out, "new_product", cut_text(arena, sub->new_product));
+	key_text(&out, "entitlement", cut_text(arena, sub->entitlement));
+	key_text(&out, "reason", cut_text(arena, sub->reason));
 	key_time(&out, "purchased", sub->purchased_at_ms);
 	key_time(&out, "expires", sub->expires_at_ms);
 	key_time(&out, "grace", sub->grace_until_ms);
@@ -319,20 +333,6 @@ static bool collect(struct planner *planner, const struct customer *customer, in
 			return false;
 	}
 	return true;
-}
-
-static const char *cut_text(struct arena *arena, const char *text)
-{
-	if (text == NULL)
-		return NULL;
-
-	size_t len = strlen(text);
-	if (len <= TEXT_MAX)
-		return text;
-	len = TEXT_MAX;
-	while (len > 0 && ((unsigned char)text[len] & 0xC0) == 0x80)
-		len--; /* never through the middle of a character */
-	return arena_dup_len(arena, text, len);
 }
 
 static int64_t seconds_of(int64_t at_ms)

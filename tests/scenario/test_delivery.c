@@ -776,6 +776,30 @@ static void a_reload_may_change_the_mode_and_take_workspaces_away(void **state)
 	rig_destroy(rig);
 }
 
+/* What is remembered of an event is bounded; its texts are cut rather than lost with it. */
+static void an_event_with_a_very_long_text_still_counts(void **state)
+{
+	struct rig *rig = rig_create(NULL, NULL);
+	char *long_text = calloc(1, 70001);
+	char *body = NULL;
+
+	(void)state;
+	assert_non_null(long_text);
+	memset(long_text, 'p', 70000);
+	assert_true(asprintf(&body,
+			    "{\"event\":{\"id\":\"e1\",\"type\":\"INITIAL_PURCHASE\","
+			    "\"event_timestamp_ms\":1699990001000,\"app_user_id\":\"u1\","
+			    "\"store\":\"APP_STORE\",\"product_id\":\"%s\"}}",
+			    long_text) > 0);
+	assert_int_equal(rig_post(rig, body), 200);
+	char *wanted = rig_wanted(rig, "u1");
+	assert_non_null(strstr(wanted, "\"subscription_status\":\"active\""));
+	free(wanted);
+	free(body);
+	free(long_text);
+	rig_destroy(rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -810,6 +834,7 @@ int main(void)
 		cmocka_unit_test(an_update_without_an_answer_may_have_been_carried_out),
 		cmocka_unit_test(a_missing_scope_that_is_not_needed_any_more_holds_nothing),
 		cmocka_unit_test(a_reload_may_change_the_mode_and_take_workspaces_away),
+		cmocka_unit_test(an_event_with_a_very_long_text_still_counts),
 	};
 
 	log_configure(LOG_ERROR_LEVEL, LOG_LOGFMT);
