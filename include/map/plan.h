@@ -62,7 +62,6 @@ struct customer {
 	/* Whom Intercom knows it as; identity NULL: not known yet. */
 	struct contact_ref contact;
 	struct contact_ref stored_contact; /* as it was loaded */
-	bool is_planned;                   /* the planner's own */
 	struct customer *next;             /* the ledger's own */
 };
 

@@ -39,13 +39,43 @@
 /* Beyond this many records a customer's oldest are forgotten, see forget_one. */
 #define RECORDS_MAX 128
 
+/* A customer that was looked at on the way along the links. */
+struct visit {
+	const struct customer *customer;
+	int64_t at_ms;
+	int64_t entered_at_ms;
+	unsigned depth;
+};
+
+/* Transfers among many fan out: without this memory, five of 32 customers each would be 32^5 ways. */
+struct visits {
+	struct visit *items;
+	size_t count;
+	size_t capacity;
+};
+
 struct planner {
 	const struct conf *conf;
 	const struct event *event;
 	const struct sub_event *sub;
 	struct ledger *ledger;
 	struct plan *plan;
+	struct visits heirs; /* whose own heirs are seen to */
 };
+
+static void visits_add(struct visits *visits, const struct visit *visit, struct arena *arena)
+{
+	if (visits->count == visits->capacity) {
+		const size_t capacity = visits->capacity == 0 ? 8 : visits->capacity * 2;
+		struct visit *items = arena_alloc(arena, capacity * sizeof(*items));
+
+		if (visits->count > 0)
+			memcpy(items, visits->items, visits->count * sizeof(*items));
+		visits->items = items;
+		visits->capacity = capacity;
+	}
+	visits->items[visits->count++] = *visit;
+}
 
 /* ---- names ---- */
 
@@ -262,7 +292,23 @@ struct facts {
 	struct sub_fact *items;
 	size_t count;
 	size_t capacity;
+	struct visits givers;
 };
+
+/* True when a visit like that, or one that found more, was made before; notes it otherwise. */
+static bool is_collected(struct facts *facts, const struct visit *visit, struct arena *arena)
+{
+	for (size_t i = 0; i < facts->givers.count; i++) {
+		const struct visit *known = &facts->givers.items[i];
+
+		if (known->customer == visit->customer && known->at_ms == visit->at_ms &&
+			known->entered_at_ms >= visit->entered_at_ms &&
+			known->depth <= visit->depth)
+			return true;
+	}
+	visits_add(&facts->givers, visit, arena);
+	return false;
+}
 
 static void facts_add(struct facts *facts, const struct sub_fact *fact, struct arena *arena)
 {
@@ -327,9 +373,13 @@ static bool collect(struct planner *planner, const struct customer *customer, in
 			ledger_customer(planner->ledger, customer->scope, link->from, err);
 		if (giver == NULL)
 			return false;
-		if (!collect(planner, giver, link->at_ms,
-			    entered_at_ms == TIME_NONE ? link->at_ms : entered_at_ms, depth + 1,
-			    facts, err))
+		const struct visit visit = {.customer = giver,
+			.at_ms = link->at_ms,
+			.entered_at_ms = entered_at_ms == TIME_NONE ? link->at_ms : entered_at_ms,
+			.depth = depth + 1};
+		if (!is_collected(facts, &visit, arena) &&
+			!collect(planner, giver, visit.at_ms, visit.entered_at_ms, visit.depth,
+				facts, err))
 			return false;
 	}
 	return true;
@@ -403,13 +453,25 @@ static bool plan_customer(struct planner *planner, struct customer *customer, st
 		plan_contact(planner, customer->scope, &customer->stored_contact, err);
 }
 
+/* True when its heirs since then, or since an earlier time, are seen to; notes it otherwise. */
+static bool has_heirs_planned(
+	struct planner *planner, const struct customer *customer, int64_t at_ms)
+{
+	for (size_t i = 0; i < planner->heirs.count; i++)
+		if (planner->heirs.items[i].customer == customer &&
+			planner->heirs.items[i].at_ms <= at_ms)
+			return true;
+	visits_add(&planner->heirs, &(struct visit){.customer = customer, .at_ms = at_ms},
+		planner->plan->arena);
+	return false;
+}
+
 /* The customer and all who were given something by it since `at_ms`. */
 static bool plan_customer_and_heirs(
 	struct planner *planner, struct customer *customer, int64_t at_ms, struct error *err)
 {
-	if (customer->is_planned)
+	if (has_heirs_planned(planner, customer, at_ms))
 		return true;
-	customer->is_planned = true;
 	if (!plan_customer(planner, customer, err))
 		return false;
 	for (size_t i = 0; i < customer->links_out_count; i++) {

@@ -5,6 +5,7 @@
 
 #include "support/rig.h"
 
+#include "base/buf.h"
 #include "base/error.h"
 #include "deliver/dispatcher.h"
 
@@ -800,6 +801,43 @@ static void an_event_with_a_very_long_text_still_counts(void **state)
 	rig_destroy(rig);
 }
 
+#define WIDE 24
+#define DEEP 6
+
+static void add_ids(struct buf *body, int layer)
+{
+	for (int i = 0; i < WIDE; i++)
+		(void)buf_addf(body, "%s\"c%d-%d\"", i == 0 ? "" : ",", layer, i);
+}
+
+/* Of as many ways as 24^6 each customer needs to be looked at once. */
+static void transfers_among_many_are_followed_in_time(void **state)
+{
+	struct rig *rig = rig_create(NULL, NULL);
+	struct buf body;
+
+	(void)state;
+	buf_init(&body, (size_t)64 * 1024);
+	post(rig, "c0-3", "e1", "INITIAL_PURCHASE", 1699990001);
+	for (int layer = 0; layer < DEEP; layer++) {
+		buf_clear(&body);
+		(void)buf_addf(&body,
+			"{\"event\":{\"id\":\"t%d\",\"type\":\"TRANSFER\","
+			"\"event_timestamp_ms\":%d000,\"transferred_from\":[",
+			layer, 1699990010 + layer);
+		add_ids(&body, layer);
+		(void)buf_add_text(&body, "],\"transferred_to\":[");
+		add_ids(&body, layer + 1);
+		(void)buf_add_text(&body, "]}}");
+		assert_int_equal(rig_post(rig, buf_text(&body)), 200);
+	}
+	char *wanted = rig_wanted(rig, "c6-23");
+	assert_non_null(strstr(wanted, "\"subscription_status\":\"active\""));
+	free(wanted);
+	buf_finish(&body);
+	rig_destroy(rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -835,6 +873,7 @@ int main(void)
 		cmocka_unit_test(a_missing_scope_that_is_not_needed_any_more_holds_nothing),
 		cmocka_unit_test(a_reload_may_change_the_mode_and_take_workspaces_away),
 		cmocka_unit_test(an_event_with_a_very_long_text_still_counts),
+		cmocka_unit_test(transfers_among_many_are_followed_in_time),
 	};
 
 	log_configure(LOG_ERROR_LEVEL, LOG_LOGFMT);
