@@ -1,6 +1,6 @@
 /*
  * A fuzz target as a plain test: runs it over its seeds and over what fuzzing has found, without
- * libFuzzer, and prints TAP. Started in the source tree.
+ * libFuzzer, and prints TAP. Started in the source tree; or over the files it is given.
  *
  * What must stay true: a target without any input fails, so that a folder that was moved is seen.
  */
@@ -61,8 +61,11 @@ int main(int argc, char **argv)
 	const char *name = strstr(argv[0], "test_");
 	size_t count = 0;
 
-	(void)argc;
 	FUZZ_CHECK(name);
+	for (int i = 1; i < argc; i++)
+		run_file(argv[i], &count);
+	if (argc > 1)
+		return 0;
 	for (const char *next; (next = strstr(name + 1, "test_"));)
 		name = next;
 	name += strlen("test_");
