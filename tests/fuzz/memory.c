@@ -107,6 +107,25 @@ static bool event_add(struct backend *world, const struct stored_event *event, s
 	return true;
 }
 
+static bool customer_keys(struct backend *world, const char *scope,
+	const struct contact_ref *contact, struct arena *arena, const char ***ret_keys,
+	size_t *ret_count, struct error *err)
+{
+	const char **keys = arena_alloc(arena, CONTACT_KEYS_MAX * sizeof(char *));
+	size_t count = 0;
+
+	(void)err;
+	for (size_t i = world->customer_count; i > 0 && count < CONTACT_KEYS_MAX; i--) {
+		const struct known_customer *known = world->customers[i - 1];
+
+		if (strcmp(known->scope, scope) == 0 && contact_ref_equal(&known->contact, contact))
+			keys[count++] = known->key;
+	}
+	*ret_keys = keys;
+	*ret_count = count;
+	return true;
+}
+
 static bool customer_save(struct backend *world, struct customer *customer, struct error *err)
 {
 	if (customer->id == 0) {
@@ -290,6 +309,7 @@ static const struct store_backend ops = {
 	.event_find = event_find,
 	.event_add = event_add,
 	.customer_load = customer_load,
+	.customer_keys = customer_keys,
 	.customer_save = customer_save,
 	.record_add = record_add,
 	.record_drop = record_drop,

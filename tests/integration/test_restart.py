@@ -289,7 +289,7 @@ def test_silent_connections_hold_it_briefly(t):
     """Kept and unused ones get a grace, and then an end rather than a reset."""
     daemon = t.daemon()
     kept, unused = daemon.raw(), daemon.raw()
-    kept.send(harness.raw_request("GET", "/healthz"))
+    kept.send(harness.webhook_request(json.dumps(harness.renewal("ann")).encode()))
     answer = kept.read_answer()
     equal((answer.status, answer.headers.get("Connection", "").lower()), (200, ""))
     began = time.monotonic()

@@ -29,7 +29,7 @@ def fill(test):
     daemon.wait_status(parked=1)
     standin.options(down="refuse")
     daemon.accept(*[harness.renewal(user) for user in ("ann", "ann", "cleo", "dora")])
-    harness.wait_until(lambda: "verdict=retry" in daemon.stderr(), 20)
+    harness.wait_until(lambda: "verdict=hold" in daemon.stderr(), 20)
     daemon.stop()
     return daemon.store
 

@@ -21,7 +21,7 @@
 #define TICK_MS 20
 #define HOUR_MS (3600 * 1000LL)
 /* In pages of 8 KiB: the log is long enough for a checkpoint at 500. */
-#define FILLER 55
+#define FILLER 140 /* the log is moved when it has 1,000 pages of 8 KiB */
 #define FILLER_BYTES (64 * 1024)
 /* A sender's patience with one event, and an init system's with a daemon that can't start. */
 #define TRIES_MAX 200
