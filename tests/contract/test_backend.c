@@ -286,7 +286,7 @@ static void the_customers_of_a_contact_are_found(void **state)
 	assert_int_equal(count, 1);
 	assert_string_equal(keys[0], "by-email");
 	for (int i = 0; i < CONTACT_KEYS_MAX + 5; i++) {
-		char key[16];
+		char key[24];
 
 		(void)snprintf(key, sizeof(key), "many-%d", i);
 		add_customer(bench, "revenuecat", key, "crowd", true);

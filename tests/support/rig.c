@@ -20,6 +20,7 @@
 #include <cmocka.h>
 
 #define START_MS 1700000000000
+#define STORE_RETRY_MS 500
 
 static const char INI[] = "[server]\n"
 			  "listen = 127.0.0.1:0\n"
@@ -310,6 +311,9 @@ static bool step(struct rig *rig, int64_t *ret_wake_ms)
 		did = true;
 	}
 	*ret_wake_ms = refill_ms < feed_ms ? refill_ms : feed_ms;
+	/* What the disk refused is tried again by the writer, of its own accord. */
+	if (*ret_wake_ms == INT64_MAX && rig_totals(rig).waiting > 0)
+		*ret_wake_ms = rig->clock.mono_ms + STORE_RETRY_MS;
 	return did || refill_ms <= rig->clock.mono_ms;
 }
 
@@ -347,8 +351,6 @@ void rig_drain(struct rig *rig, int64_t span_ms)
 			fail_msg("%lld jobs still wait", (long long)rig_totals(rig).waiting);
 		if (step(rig, &wake_ms))
 			continue;
-		if (wake_ms == INT64_MAX)
-			wake_ms = end_ms + 1;
 		if (wake_ms > rig->clock.mono_ms)
 			clock_fake_advance(&rig->clock, wake_ms - rig->clock.mono_ms);
 	}
