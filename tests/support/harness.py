@@ -49,6 +49,21 @@ PATIENCE = float(os.environ.get("SUBRELAY_PATIENCE", "1"))
 TEST_SECONDS_MAX = 150
 
 
+def _is_instrumented():
+    if UNDER:
+        return True
+    try:
+        with open(PROGRAM, "rb") as file:
+            program = file.read()
+    except FileNotFoundError:
+        return False
+    return b"__asan_init" in program or b"__tsan_init" in program
+
+
+# Run by valgrind or built with a sanitizer: what it takes of memory is not the program's.
+INSTRUMENTED = _is_instrumented()
+
+
 class Failure(AssertionError):
     """A test's expectation that did not hold."""
 
