@@ -8,6 +8,7 @@ log that doesn't grow with the abuse. How fast the honest are answered meanwhile
 
 import json
 import os
+import os
 import re
 import resource
 import socket
