@@ -651,6 +651,24 @@ static void a_configured_limit_is_a_ceiling(void **state)
 	assert_true(used_percent(&world, 100000, 3) >= 95);
 }
 
+/* Neither a window that begins nor what follows a 429 brings the next call closer than that. */
+static void a_configured_limit_spaces_calls_whatever_the_headers_say(void **state)
+{
+	(void)state;
+	struct pace pace;
+	int64_t at_ms = 1000;
+	pace_init(&pace, 5);
+	for (int i = 0; i < 20; i++) {
+		struct pace_headers headers = {
+			1666, 1600, 2000012 + i / 3 * 10, 2000000 + i / 3 * 10, -1, i % 5 == 4};
+		pace_sent(&pace, at_ms);
+		pace_answered(&pace, &headers, at_ms + 30, 2000000000 + i / 3 * 10000);
+		const int64_t next_ms = pace_next_ms(&pace, at_ms + 30);
+		assert_true(next_ms - at_ms >= 2000 - 50); /* one that is late is caught up */
+		at_ms = next_ms;
+	}
+}
+
 static void a_reload_keeps_what_was_learnt(void **state)
 {
 	(void)state;
@@ -732,6 +750,7 @@ int main(void)
 		cmocka_unit_test(a_429_and_no_headers_after_it_is_no_crawl),
 		cmocka_unit_test(a_configured_limit_is_a_ceiling),
 		cmocka_unit_test(a_small_configured_limit_is_a_ceiling_as_well),
+		cmocka_unit_test(a_configured_limit_spaces_calls_whatever_the_headers_say),
 		cmocka_unit_test(a_reload_keeps_what_was_learnt),
 		cmocka_unit_test(it_adapts_when_the_windows_change),
 	};
