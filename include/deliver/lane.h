@@ -47,7 +47,9 @@ struct lane_run {
 	bool must_find;          /* a creation was refused: it exists */
 	bool is_archived;        /* intercom_id is an archived contact's */
 	bool is_begun;           /* a call was made: not to be thrown away unreported */
-	bool job_finished;       /* by the last answer: a good moment to look for news */
+	bool job_finished;       /* by the last answer */
+	bool may_be_reread;      /* nothing is half done before this call: the rest may be loaded
+				    anew once the report is in */
 	char missing_attribute[128];
 	unsigned mends; /* detours since a job was finished; bounded */
 	size_t next_job;

@@ -31,15 +31,46 @@ static int64_t sendable_at(struct outbox *outbox, int64_t now_ms)
 	return pace_ms;
 }
 
+/* Ready, and something came in since it was loaded that could still go first. */
+static bool is_outdated(const struct lane *lane)
+{
+	return lane->has_news && (!lane->run->is_begun || lane->run->may_be_reread);
+}
+
 /*
  * Lanes at the head of the line for which something arrived while they waited are read again: it
- * may belong before what was loaded, and its change into the same update.
+ * may belong before what was loaded, and its change into the same update. What a lane that had
+ * begun has to report before that is added to *reports.
  */
-static void unload_outdated(struct dispatcher *d, struct outbox *outbox)
+static void unload_outdated(struct dispatcher *d, struct outbox *outbox, struct finish **reports)
 {
-	while (outbox->ready != NULL && outbox->ready->has_news && !outbox->ready->run->is_begun) {
-		outbox_unload(outbox, outbox->ready);
+	while (outbox->ready != NULL && is_outdated(outbox->ready)) {
+		struct lane *lane = outbox->ready;
+
 		dispatcher_nudge(d);
+		if (!lane->run->is_begun) {
+			outbox_unload(outbox, lane);
+			continue;
+		}
+		struct finish *finish = lane_detach_finish(lane->run);
+		(void)outbox_take_ready(outbox);
+		if (finish != NULL) {
+			lane->reports++;
+			finish->context = lane;
+			finish->next = *reports;
+			*reports = finish;
+		}
+		dispatcher_settle(lane, AFTER_DUE);
+	}
+}
+
+static void send_reports(struct dispatcher *d, struct finish *reports)
+{
+	while (reports != NULL) {
+		struct finish *next = reports->next;
+
+		dispatcher_send_report(d, reports->context, reports);
+		reports = next;
 	}
 }
 
@@ -68,6 +99,7 @@ static struct errand *feed_next(void *context, int64_t *ret_wake_mono_ms)
 {
 	struct dispatcher *d = context;
 	struct errand *errand = NULL;
+	struct finish *reports = NULL;
 	int64_t wake_ms = INT64_MAX;
 
 	dispatcher_lock(d);
@@ -76,7 +108,7 @@ static struct errand *feed_next(void *context, int64_t *ret_wake_mono_ms)
 	struct outbox *outbox = start;
 
 	while (outbox != NULL && errand == NULL && !d->is_stopping && !dispatcher_is_choked(d)) {
-		unload_outdated(d, outbox);
+		unload_outdated(d, outbox, &reports);
 		const int64_t at_ms = sendable_at(outbox, now_ms);
 
 		if (at_ms <= now_ms)
@@ -89,6 +121,7 @@ static struct errand *feed_next(void *context, int64_t *ret_wake_mono_ms)
 	}
 	d->turn = outbox;
 	dispatcher_unlock(d);
+	send_reports(d, reports);
 	*ret_wake_mono_ms = wake_ms;
 	return errand;
 }
@@ -227,8 +260,8 @@ static bool move_on(struct dispatcher *d, struct lane *lane, struct outcome *out
 		if (lane->run->job_finished)
 			lane->attempts = 0;
 		*ret_after = AFTER_DUE;
-		/* Between two events is the moment to look whether an older one has come in. */
-		return !(lane->has_news && lane->run->job_finished) && !d->is_stopping;
+		/* Before each event is the moment to look whether an older one has come in. */
+		return !(lane->has_news && lane->run->may_be_reread) && !d->is_stopping;
 	case LANE_DONE:
 		lane->attempts = 0;
 		*ret_after = lane->has_more ? AFTER_DUE : AFTER_LEAVE;

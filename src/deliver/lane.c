@@ -400,7 +400,7 @@ enum lane_result lane_take_verdict(
 	/* Nothing less than that: a detour's own success may lead to the same detour again. */
 	if (run->job_finished)
 		run->mends = 0;
-	run->job_finished = false;
+	run->job_finished = run->may_be_reread = false;
 	switch (verdict->kind) {
 	case VERDICT_RETRY: doubt_what_was_sent(run, verdict); return LANE_RETRIES;
 	case VERDICT_PACED: return LANE_PACED;
@@ -422,5 +422,9 @@ enum lane_result lane_take_verdict(
 	if (verdict->kind != VERDICT_DONE && verdict->kind != VERDICT_PARK &&
 		lane_event_id(run) != 0 && !is_mended(run))
 		return LANE_RETRIES;
-	return lane_next_call(run, workspace) ? LANE_CONTINUES : LANE_DONE;
+	if (!lane_next_call(run, workspace))
+		return LANE_DONE;
+	/* Its id known and its update made, the contact is as a new run would find it. */
+	run->may_be_reread = run->call.kind == CALL_SUBMIT_EVENT;
+	return LANE_CONTINUES;
 }

@@ -613,6 +613,29 @@ static void what_arrives_while_a_lane_waits_for_its_turn_is_in_it(void **state)
 	rig_destroy(rig);
 }
 
+static void what_arrives_between_a_contacts_calls_goes_first_when_it_is_older(void **state)
+{
+	struct rig *rig = rig_create(NULL, NULL);
+
+	(void)state;
+	post(rig, "u1", "e3", "CANCELLATION", 1699990200);
+	post(rig, "u1", "e4", "EXPIRATION", 1699990300);
+	(void)rig_step(rig);
+	assert_int_equal(calls_of(rig, STANDIN_CREATE_CONTACT), 1);
+	/* After the update and before its events. */
+	post(rig, "u1", "e1", "INITIAL_PURCHASE", 1699990001);
+	while (standin_event_count(rig->standin) < 2)
+		(void)rig_step(rig);
+	/* Between two events. */
+	post(rig, "u1", "e2", "BILLING_ISSUE", 1699990250);
+	rig_drain(rig, HOUR_MS);
+	check_event(rig, 0, "rc_initial_purchase_event", 1699990000);
+	check_event(rig, 1, "rc_cancellation_event", 1699990200);
+	check_event(rig, 2, "rc_billing_issue_event", 1699990250);
+	check_event(rig, 3, "rc_expiration_event", 1699990300);
+	rig_destroy(rig);
+}
+
 static void a_backlog_does_not_hold_up_today(void **state)
 {
 	struct rig *rig = rig_create(FAST, NULL);
@@ -866,6 +889,7 @@ int main(void)
 		cmocka_unit_test(a_change_and_its_way_back_need_no_call),
 		cmocka_unit_test(what_a_killed_process_sent_is_not_believed),
 		cmocka_unit_test(what_arrives_while_a_lane_waits_for_its_turn_is_in_it),
+		cmocka_unit_test(what_arrives_between_a_contacts_calls_goes_first_when_it_is_older),
 		cmocka_unit_test(a_backlog_does_not_hold_up_today),
 		cmocka_unit_test(work_of_one_event_for_several_contacts_is_read_whole),
 		cmocka_unit_test(what_is_tried_again_during_a_scan_is_not_missed),

@@ -300,12 +300,17 @@ static void carry(struct rig *rig, struct errand *errand)
 static bool step(struct rig *rig, int64_t *ret_wake_ms)
 {
 	bool did = store_run(rig->store);
-	const int64_t refill_ms = dispatcher_refill(rig->dispatcher);
+	int64_t refill_ms = dispatcher_refill(rig->dispatcher);
 	/* Work that needs no call is reported by the refill. */
 	did |= store_run(rig->store);
 	int64_t feed_ms;
 	struct errand *errand = rig->feed.next(rig->feed.context, &feed_ms);
 
+	if (errand == NULL) { /* it may have put lanes back to be read anew */
+		did |= store_run(rig->store);
+		refill_ms = dispatcher_refill(rig->dispatcher);
+		errand = rig->feed.next(rig->feed.context, &feed_ms);
+	}
 	if (errand != NULL) {
 		carry(rig, errand);
 		did = true;
