@@ -172,6 +172,7 @@ static void begin_life(struct world *world)
 {
 	world->is_up = true;
 	world->started_ms = world->now_ms;
+	world->store_retry_ms = 0;
 	world->store_due_ms = world->now_ms;
 	world->refill_due_ms = world->now_ms;
 	world->feed_due_ms = world->now_ms;
@@ -181,7 +182,7 @@ static void begin_life(struct world *world)
 
 		workspace->stop_until_ms = 0;
 		workspace->probe_not_before_ms = 0;
-		workspace->stragglers = 0;
+		workspace->stragglers = workspace->probes_out = 0;
 		workspace->send_count = 0;
 		workspace->born_ms = world->now_ms;
 	}
@@ -255,6 +256,10 @@ void relay_kill(struct world *world)
 	disk_destroy(world->disk);
 	world->disk = after;
 	disk_mount(after);
+	if (getenv("WATCH")) {
+		extern void watch_disk(void *, const char *, const char *);
+		disk_watch(after, watch_disk, world);
+	}
 	if (world->is_disk_full)
 		disk_set_full(after, true);
 	if (world->is_disk_broken)
@@ -427,7 +432,8 @@ static void take_answer(void *context, const struct intake_answer *answer)
 		if (answer->status == 200) {
 			hook->acknowledged++;
 			if (--hook->sends > 0)
-				again_ms = dice_span(&world->dice, HOUR_MS);
+				again_ms = dice_span(
+					&world->dice, world->is_quiet ? MINUTE_MS : HOUR_MS);
 		} else if (hook->sort == HOOK_RELAYED || hook->sort == HOOK_IGNORED) {
 			again_ms = dice_between(&world->dice, SECOND_MS, 5 * MINUTE_MS);
 		}
@@ -468,8 +474,11 @@ void relay_knock(struct world *world, size_t i)
 
 void relay_nudge_store(struct world *world)
 {
-	const int64_t at_ms =
-		world->now_ms + dice_below(&world->dice, world->choices.commit_ms + 1);
+	int64_t at_ms = world->now_ms + dice_below(&world->dice, world->choices.commit_ms + 1);
+
+	/* Reports that could not be written a moment ago wait a little; a webhook doesn't. */
+	if (at_ms < world->store_retry_ms && intake_in_hand(world->intake) == 0)
+		at_ms = world->store_retry_ms;
 
 	if (at_ms < world->store_due_ms)
 		world->store_due_ms = at_ms;
@@ -490,6 +499,8 @@ static void run_store(struct world *world)
 	world->store_due_ms = INT64_MAX;
 	if (store_run(world->store)) {
 		world->store_due_ms = world->now_ms + STORE_RETRY_MS;
+		world->store_retry_ms =
+			store_is_ready(world->store, NULL) ? 0 : world->store_due_ms;
 		check_stored(world);
 		if (!disk_is_off(world->disk))
 			ledger_record_hooks(world);

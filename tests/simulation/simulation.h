@@ -358,6 +358,7 @@ struct world {
 	unsigned life; /* how many processes there were */
 	int64_t started_ms;
 	int64_t store_due_ms;
+	int64_t store_retry_ms; /* what failed isn't tried again before */
 	int64_t refill_due_ms;
 	int64_t feed_due_ms;
 	int64_t disk_bad_ms; /* the last moment at which the disk was in trouble */

@@ -442,6 +442,12 @@ static void finish(struct world *world)
 	free(world);
 }
 
+void watch_disk(void *context, const char *operation, const char *path);
+void watch_disk(void *context, const char *operation, const char *path)
+{
+	world_say(context, "   disk: %s %s", operation, strrchr(path, '/') + 1);
+}
+
 uint64_t world_run(uint64_t seed, const struct disk *image, const char *folder, bool is_verbose)
 {
 	struct world *world = xcalloc(1, sizeof(*world));
@@ -459,6 +465,8 @@ uint64_t world_run(uint64_t seed, const struct disk *image, const char *folder, 
 	clock_fake_init(&world->clock, START_WALL_MS);
 	world->disk = disk_copy(image, seed);
 	disk_mount(world->disk);
+	if (getenv("WATCH"))
+		disk_watch(world->disk, watch_disk, world);
 	make_workspaces(world);
 	webhooks_make(world);
 	for (size_t i = 0; i < world->hook_count; i++)
