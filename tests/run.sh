@@ -1,5 +1,6 @@
 #!/bin/sh
-# Runs every test program and the integration tests, prints what failed, and ends with the count.
+# Runs every test program, some seeds of the simulation (SEEDS, 300) and the integration tests, prints
+# what failed, and ends with the count.
 # $1: the build directory. TEST=PATTERN runs only tests whose path matches; TEST_JOBS so many programs
 # side by side (they wait more than they work).
 set -u
@@ -17,6 +18,10 @@ if [ "${1:-}" = --one ]; then
 	*.py)
 		PYTHONDONTWRITEBYTECODE=1 SUBRELAY_BUILD=$build PYTHONPATH=tests/support \
 			timeout "$seconds_max" python3 "$path" >"$log" 2>"$log.err"
+		;;
+	simulation/simulate)
+		"$path" --seeds "${SEEDS:-300}" --jobs 1 >"$log" 2>"$log.err" &&
+			echo "ok 1 - ${SEEDS:-300} seeds" >>"$log"
 		;;
 	*) CMOCKA_MESSAGE_OUTPUT=tap timeout "$seconds_max" "$path" >"$log" 2>"$log.err" ;;
 	esac
@@ -45,6 +50,7 @@ rm -rf "$logs" && mkdir -p "$logs"
 # The scripts first: they take longest.
 {
 	find tests/integration -name 'test_*.py' 2>/dev/null | LC_ALL=C sort
+	find "$build/tests/simulation" -type f -name simulate 2>/dev/null
 	find "$build/tests/unit" "$build/tests/contract" "$build/tests/scenario" "$build/tests/faults" \
 		"$build/tests/fuzz" \
 		-type f -name 'test_*' 2>/dev/null | LC_ALL=C sort

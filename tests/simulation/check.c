@@ -166,7 +166,6 @@ void check_sent(struct world *world, struct errand *errand, struct flight *fligh
 		if (delivery->is_delivered)
 			world_fail(world, "%s is sent again, though Intercom has taken it",
 				world->hooks[delivery->hook].id);
-		delivery->submits++;
 	}
 	note_run(world, lane->run, flight->person);
 	check_order(world, lane, flight);

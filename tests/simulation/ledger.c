@@ -108,7 +108,6 @@ static void record_job(void *context, const struct job *job, const struct stored
 		.is_main = job->is_main,
 		.name = xstrdup_or_null(job->name),
 		.created_at = job->created_at,
-		.stored_mono_ms = world->now_ms,
 	};
 	hook->rank = job->rank;
 	if (job->name == NULL)

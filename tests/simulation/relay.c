@@ -256,10 +256,6 @@ void relay_kill(struct world *world)
 	disk_destroy(world->disk);
 	world->disk = after;
 	disk_mount(after);
-	if (getenv("WATCH")) {
-		extern void watch_disk(void *, const char *, const char *);
-		disk_watch(after, watch_disk, world);
-	}
 	if (world->is_disk_full)
 		disk_set_full(after, true);
 	if (world->is_disk_broken)

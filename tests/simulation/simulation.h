@@ -201,14 +201,12 @@ struct delivery {
 	bool is_main;
 	char *name; /* NULL: none */
 	int64_t created_at;
-	int64_t stored_mono_ms;
 	bool is_seen;      /* a whole refill has passed since */
 	bool is_delivered; /* this process was told 2xx for its event */
 	bool is_reported;  /* and that is on disk */
 	bool is_parked;
-	bool is_gone;     /* not waiting any more, by the store */
-	bool is_loaded;   /* by the contact's current run */
-	unsigned submits; /* calls that were made for its event */
+	bool is_gone;   /* not waiting any more, by the store */
+	bool is_loaded; /* by the contact's current run */
 };
 
 /* A contact of a workspace as the relay keeps it. */
@@ -225,7 +223,6 @@ struct person {
 	int64_t resting_until_ms;
 	int64_t patience_ms; /* how long it has waited while nothing held it up */
 	bool was_ignored;    /* skip */
-	char intercom_id[64];
 };
 
 /* ---- the network ---- */
@@ -382,11 +379,9 @@ struct world {
 	struct person *persons;
 	size_t person_count;
 	size_t person_capacity;
-	size_t recorded; /* hooks whose rows were read */
 	char (*refusal_ids)[24];
 	size_t refusal_id_count;
 	size_t refusal_id_capacity;
-	unsigned retries; /* by the operator */
 };
 
 /* One seed from beginning to end; returns the hash of everything that happened. A broken invariant

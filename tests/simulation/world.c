@@ -304,7 +304,6 @@ static void retry_parked(struct world *world, bool is_checked)
 		world_fail(world, "retry: %s", err.text);
 	for (size_t i = 0; i < world->delivery_count; i++)
 		world->deliveries[i].is_seen = world->deliveries[i].is_gone = false;
-	world->retries++;
 	world->store_due_ms = world->refill_due_ms = world->feed_due_ms = world->now_ms;
 }
 
@@ -442,12 +441,6 @@ static void finish(struct world *world)
 	free(world);
 }
 
-void watch_disk(void *context, const char *operation, const char *path);
-void watch_disk(void *context, const char *operation, const char *path)
-{
-	world_say(context, "   disk: %s %s", operation, strrchr(path, '/') + 1);
-}
-
 uint64_t world_run(uint64_t seed, const struct disk *image, const char *folder, bool is_verbose)
 {
 	struct world *world = xcalloc(1, sizeof(*world));
@@ -465,8 +458,6 @@ uint64_t world_run(uint64_t seed, const struct disk *image, const char *folder, 
 	clock_fake_init(&world->clock, START_WALL_MS);
 	world->disk = disk_copy(image, seed);
 	disk_mount(world->disk);
-	if (getenv("WATCH"))
-		disk_watch(world->disk, watch_disk, world);
 	make_workspaces(world);
 	webhooks_make(world);
 	for (size_t i = 0; i < world->hook_count; i++)
