@@ -147,6 +147,20 @@ static void check_hold(struct world *world, struct workspace_sim *workspace,
 
 /* ---- calls ---- */
 
+/*
+ * The delay before a try is anything up to a ceiling of retry_base at least, so one that is hardly
+ * any proves nothing. Six of them in a row, each less than a fiftieth: once in 10^10.
+ */
+static void check_haste(const struct world *world, struct person *person)
+{
+	if (person->failed_ms < 0)
+		return;
+	if ((world->now_ms - person->failed_ms) * 50 >= world->choices.retry_base_ms)
+		person->hasty = 0;
+	else if (++person->hasty == 6)
+		world_fail(world, "%s is tried again and again without a rest", person->identity);
+}
+
 void check_sent(struct world *world, struct errand *errand, struct flight *flight)
 {
 	const struct lane *lane = errand->owner;
@@ -159,6 +173,7 @@ void check_sent(struct world *world, struct errand *errand, struct flight *fligh
 	if (world->now_ms < person->resting_until_ms)
 		world_fail(world, "%s is tried again %lld ms early", person->identity,
 			(long long)(person->resting_until_ms - world->now_ms));
+	check_haste(world, person);
 	if (delivery == NULL && world->choices.keep_delivered_ms >= 2 * DAY_MS)
 		world_fail(world, "a call for event %lld, which nobody knows",
 			(long long)flight->event_id);
@@ -222,7 +237,8 @@ static void note_answer(struct world *world, struct flight *flight)
 	struct person *person = &world->persons[flight->person];
 	struct delivery *delivery = delivery_of(world, flight->event_id, flight->person);
 	const bool is_good = flight->wire == WIRE_ANSWERED && flight->status >= 200 &&
-		flight->status <= 299 && flight->fate != FATE_HTML && flight->fate != FATE_CUT;
+		flight->status <= 299 && flight->fate != FATE_HTML && flight->fate != FATE_PORTAL &&
+		flight->fate != FATE_CUT;
 	const bool is_accepted = is_good ||
 		(flight->kind == CALL_SUBMIT_EVENT && flight->fate == FATE_CUT &&
 			flight->status == 202);
@@ -243,12 +259,39 @@ static void note_answer(struct world *world, struct flight *flight)
 		note_stop(world, workspace_of(world, flight), flight);
 	if (flight->kind == CALL_SUBMIT_EVENT && is_accepted && delivery != NULL)
 		delivery->is_delivered = true;
-	if (is_accepted)
+	person->failed_ms = -1;
+	flight->has_failed = !is_accepted && !is_refusal(flight) &&
+		(flight->wire != WIRE_ANSWERED || flight->status < 400 || flight->status >= 500 ||
+			flight->status == 408 || flight->status == 425 || flight->status == 400);
+	if (is_accepted) {
 		person->first_failure_ms = -1;
-	else if (!is_refusal(flight) && person->first_failure_ms < 0)
-		person->first_failure_ms = world->now_ms;
-	if (!is_accepted)
+		person->hasty = 0;
+	} else {
 		person->failures++;
+	}
+}
+
+/* A failure counts for the contact where its workspace is well otherwise. */
+static void note_failure(struct world *world, const struct flight *flight)
+{
+	struct person *person = &world->persons[flight->person];
+	const bool is_held = outbox_of(world, flight->workspace)->hold.state != HOLD_OK;
+
+	if (!flight->has_failed)
+		return;
+	if (person->first_failure_ms < 0 || is_held || flight->wire == WIRE_UNREACHABLE)
+		person->first_failure_ms = world->now_ms;
+	if (world->now_ms - person->first_failure_ms > person->own_trouble_ms)
+		person->own_trouble_ms = world->now_ms - person->first_failure_ms;
+	if (!is_held && person->own_trouble_ms < world->choices.give_up_ms)
+		person->failed_ms = world->now_ms;
+}
+
+/* What it was waiting for is over. */
+static void be_at_once(struct person *person)
+{
+	person->resting_until_ms = 0;
+	person->failed_ms = -1;
 }
 
 static void note_hold(struct world *world, const struct flight *flight, struct hold before)
@@ -271,7 +314,7 @@ static void note_hold(struct world *world, const struct flight *flight, struct h
 		if (before.state != HOLD_OK)
 			for (size_t i = 0; i < world->person_count; i++)
 				if (world->persons[i].workspace == flight->workspace)
-					world->persons[i].resting_until_ms = 0;
+					be_at_once(&world->persons[i]);
 	} else if (hold->state == HOLD_REFUSED && flight->wire == WIRE_ANSWERED &&
 		(flight->status == 401 || flight->status == 406)) {
 		if (before.state != HOLD_REFUSED)
@@ -302,6 +345,7 @@ void check_replied(struct world *world, struct flight *flight)
 
 	note_answer(world, flight);
 	world->feed.done(world->feed.context, flight->errand);
+	note_failure(world, flight);
 	note_hold(world, flight, before);
 	note_rest(world, flight);
 }

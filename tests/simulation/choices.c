@@ -96,6 +96,12 @@ static void choose_world(struct choices *c, struct rng *rng)
 	/* Something must be there that can be taken away. */
 	if (c->has[TROUBLE_FOREIGN] && c->limit == 0)
 		c->limit = 60;
+	/* A small allowance hurts where there is much to send. */
+	if (c->has[TROUBLE_RATE] && dice_one_in(rng, 2)) {
+		c->hooks = HOOKS_MAX - 6;
+		c->life_ms = MINUTE_MS;
+		c->connections = 32;
+	}
 	c->quiet_ms = c->life_ms + ONE_OF(rng, MINUTE_MS, 30 * MINUTE_MS, 3 * HOUR_MS);
 }
 

@@ -50,6 +50,7 @@ static struct person *know_person(
 		.is_email = contact->is_email,
 		.customer = customer_of(world, contact->identity),
 		.first_failure_ms = -1,
+		.failed_ms = -1,
 	};
 	(void)snprintf(person->identity, sizeof(person->identity), "%s", contact->identity);
 	return person;

@@ -126,7 +126,12 @@ static void stumble(struct world *world, struct flight *flight)
 	case 4: flight->fate = FATE_NO_CONNECTION; break;
 	case 5: flight->fate = FATE_LOST_BEFORE; break;
 	case 6: flight->fate = FATE_LOST_AFTER; break;
-	case 7: flight->fate = FATE_HTML; break;
+	case 7:
+		if (dice_one_in(&world->mood, 2))
+			flight->fate = FATE_HTML;
+		else
+			say(flight, FATE_PORTAL, 200, "Content-Type: text/html\r\n", HTML);
+		break;
 	default: flight->fate = FATE_CUT; break;
 	}
 }
@@ -229,7 +234,8 @@ static void ask(struct world *world, struct flight *flight, struct standin_answe
 
 static bool is_carried_out(enum fate fate)
 {
-	return fate != FATE_SAID_BEFORE && fate != FATE_LOST_BEFORE && fate != FATE_NO_CONNECTION;
+	return fate != FATE_SAID_BEFORE && fate != FATE_LOST_BEFORE && fate != FATE_PORTAL &&
+		fate != FATE_NO_CONNECTION;
 }
 
 static bool has_json(const struct flight *flight)

@@ -190,6 +190,8 @@ static void begin_life(struct world *world)
 		world->persons[i].in_flight = 0;
 		world->persons[i].resting_until_ms = 0;
 		world->persons[i].first_failure_ms = -1;
+		world->persons[i].failed_ms = -1;
+		world->persons[i].hasty = 0;
 		world->persons[i].patience_ms = 0;
 	}
 }
@@ -298,8 +300,10 @@ void relay_reload(struct world *world)
 	world->conf = load_conf(world);
 	dispatcher_reconfigure(world->dispatcher, world->conf);
 	conf_unref(before);
-	for (size_t i = 0; i < world->person_count; i++)
+	for (size_t i = 0; i < world->person_count; i++) {
 		world->persons[i].resting_until_ms = 0;
+		world->persons[i].failed_ms = -1;
+	}
 	for (size_t i = 0; i < WORKSPACES; i++)
 		world->workspaces[i].probe_not_before_ms = 0;
 	world->refill_due_ms = world->feed_due_ms = world->now_ms;

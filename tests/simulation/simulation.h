@@ -220,6 +220,9 @@ struct person {
 	unsigned refusals;        /* real ones: 4xx that are no trouble of the workspace */
 	unsigned failures;        /* answers that were no answer */
 	int64_t first_failure_ms; /* since the last success; -1: none */
+	int64_t own_trouble_ms;   /* the longest that it failed in a row, no hold about */
+	int64_t failed_ms; /* the last failure, if nothing but its rest speaks against a try; -1 */
+	unsigned hasty;    /* tries in a row that came almost at once */
 	int64_t resting_until_ms;
 	int64_t patience_ms; /* how long it has waited while nothing held it up */
 	bool was_ignored;    /* skip */
@@ -244,6 +247,7 @@ enum fate {
 	FATE_SAID_BEFORE, /* this status instead, nothing was done */
 	FATE_SAID_AFTER,  /* this status, though it was done */
 	FATE_HTML,        /* done, and a web page for an answer */
+	FATE_PORTAL,      /* not done, and 200 with a web page: something between us and Intercom */
 	FATE_CUT,         /* done, and half of the answer's JSON */
 };
 
@@ -267,7 +271,8 @@ struct flight {
 	char version[16];
 	/* as answered */
 	enum fate fate;
-	int wire; /* enum wire */
+	bool has_failed; /* neither done nor refused, and nothing was said of the workspace */
+	int wire;        /* enum wire */
 	int status;
 	char *headers;
 	char *answer;

@@ -128,11 +128,11 @@ static void check_parked(void *context, const struct job *job, const struct stor
 			&world->persons[world->deliveries[i].person] == person)
 			world->deliveries[i].is_parked = true;
 	if (strncmp(parking->reason, "given up after", 14) == 0) {
-		if (person->failures == 0)
-			world_fail(world, "%s is given up, and %s never failed", fate->hook->id,
-				person->identity);
-		if (world->choices.give_up_ms > world->now_ms)
-			world_fail(world, "%s is given up too early", fate->hook->id);
+		if (person->own_trouble_ms < world->choices.give_up_ms)
+			world_fail(world,
+				"%s is given up, and %s was in trouble of its own for %lld s only",
+				fate->hook->id, person->identity,
+				(long long)person->own_trouble_ms / 1000);
 		return;
 	}
 	if (person->refusals == 0)

@@ -34,6 +34,7 @@ struct life {
 	enum { NEVER, RUNNING, OFF, FAILED, OVER } state;
 	const char *reason;
 	bool is_conversion;
+	bool wavers; /* switches renewal off and on again, within seconds */
 };
 
 struct writer {
@@ -213,6 +214,10 @@ static void step(struct writer *writer, struct life *life)
 {
 	const bool is_tight = writer->world->choices.has[TROUBLE_TIGHT];
 
+	if (life->wavers && life->state != NEVER && !dice_one_in(&writer->dice, 5)) {
+		life->at_ms += 1 + dice_span(&writer->dice, 20 * SECOND_MS);
+		return;
+	}
 	if (is_tight && dice_one_in(&writer->dice, 3))
 		return; /* the same millisecond */
 	life->at_ms += is_tight && dice_one_in(&writer->dice, 2)
@@ -286,7 +291,7 @@ static void live_end(struct writer *writer, struct life *life, const char *reaso
 /* The next event of a subscription that runs. */
 static void live_on(struct writer *writer, struct life *life)
 {
-	switch (dice_below(&writer->dice, 10)) {
+	switch (life->wavers ? 3 : dice_below(&writer->dice, 10)) {
 	case 0:
 	case 1:
 	case 2: live_renewal(writer, life); break;
@@ -303,6 +308,12 @@ static void live_on(struct writer *writer, struct life *life)
 	}
 }
 
+static void live_again(struct writer *writer, struct life *life, const char *type, const char *key)
+{
+	write_life(writer, life, type, key);
+	life->state = RUNNING;
+}
+
 static void live(struct writer *writer, struct life *life)
 {
 	step(writer, life);
@@ -310,12 +321,10 @@ static void live(struct writer *writer, struct life *life)
 	case NEVER: live_new(writer, life); break;
 	case RUNNING: live_on(writer, life); break;
 	case OFF:
-		if (dice_one_in(&writer->dice, 3))
-			write_life(writer, life, "UNCANCELLATION", "uncancellation"),
-				life->state = RUNNING;
+		if (life->wavers || dice_one_in(&writer->dice, 3))
+			live_again(writer, life, "UNCANCELLATION", "uncancellation");
 		else if (dice_one_in(&writer->dice, 5))
-			write_life(writer, life, "REFUND_REVERSED", "refund_reversed"),
-				life->state = RUNNING;
+			live_again(writer, life, "REFUND_REVERSED", "refund_reversed");
 		else
 			live_end(writer, life, "UNSUBSCRIBE");
 		break;
@@ -352,6 +361,7 @@ static void make_life(struct writer *writer, struct life *life, unsigned number)
 		.at_ms = START_WALL_MS - HOUR_MS +
 			dice_below(&writer->dice, HOUR_MS + world->choices.life_ms),
 	};
+	life->wavers = dice_one_in(&writer->dice, 4);
 	(void)snprintf(life->transaction, sizeof(life->transaction), "T%u", number);
 }
 
