@@ -197,6 +197,9 @@ void check_limited(struct world *world, const struct flight *flight)
 
 	if (workspace->is_scarce || START_WALL_MS + workspace->born_ms >= window_ms)
 		return;
+	/* Until the first answer nothing is known but the configured limit. */
+	if (world->choices.fixed_rate > 0 && flight->sent_ms <= workspace->answered_ms)
+		return;
 	world_fail(world, "the relay alone has run into the limit of %lld calls",
 		(long long)world->choices.limit);
 }
@@ -243,6 +246,8 @@ static void note_answer(struct world *world, struct flight *flight)
 		(flight->kind == CALL_SUBMIT_EVENT && flight->fate == FATE_CUT &&
 			flight->status == 202);
 
+	if (workspace_of(world, flight)->answered_ms == INT64_MAX && flight->wire == WIRE_ANSWERED)
+		workspace_of(world, flight)->answered_ms = world->now_ms;
 	person->in_flight--;
 	person->patience_ms = 0;
 	if (is_refusal(flight)) {
@@ -369,9 +374,18 @@ void check_stored(struct world *world)
 		continue;
 	if (disk_is_off(world->disk) || !store_is_ready(world->store, &err))
 		return;
-	for (size_t i = 0; i < world->delivery_count; i++)
-		if (world->deliveries[i].is_delivered)
-			world->deliveries[i].is_reported = true;
+	for (size_t i = 0; i < world->delivery_count; i++) {
+		struct delivery *delivery = &world->deliveries[i];
+
+		if (delivery->is_delivered && !delivery->is_reported) {
+			delivery->is_reported = true;
+			world->persons[delivery->person].is_stale = true;
+		}
+	}
+	ledger_record_hooks(world);
+	for (size_t i = 0; i < world->person_count; i++)
+		if (world->persons[i].is_stale && world->persons[i].in_flight == 0)
+			verdict_check_person(world, &world->persons[i]);
 }
 
 /* Whether the store has waiting work for this contact; what hasn't is gone for good or parked. */

@@ -20,7 +20,7 @@
 
 #define JSON_MAX ((size_t)64 * 1024)
 
-static char *render(const char *encoded)
+char *in_order_render(const char *encoded)
 {
 	struct attributes set;
 	struct buf text;
@@ -60,7 +60,7 @@ static void read_contacts(const struct world *world, struct store *store, struct
 					.destination_id = contact.destination_id,
 					.is_email = contact.is_email,
 					.identity = xstrdup(customer->identity),
-					.json = render(contact.wanted),
+					.json = in_order_render(contact.wanted),
 				};
 			arena_finish(&arena);
 		}

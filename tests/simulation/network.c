@@ -197,6 +197,9 @@ void network_send(struct world *world, struct errand *errand)
 		text_hash(flight->body, flight->body_len, 0));
 
 	choose_fate(world, flight);
+	for (size_t i = 0; i < 4; i++)
+		if (world->kill_at_calls[i] == flight->number && !world->is_quiet)
+			world_schedule(world, world->now_ms + 2 * latency_ms(world), THING_KILL, 0);
 	const int64_t here = flight - world->flights;
 	const int64_t arrive_ms = world->now_ms + latency_ms(world);
 	if (flight->fate == FATE_NO_CONNECTION) {

@@ -184,6 +184,7 @@ static void begin_life(struct world *world)
 		workspace->probe_not_before_ms = 0;
 		workspace->stragglers = workspace->probes_out = 0;
 		workspace->send_count = 0;
+		workspace->answered_ms = INT64_MAX;
 		workspace->born_ms = world->now_ms;
 	}
 	for (size_t i = 0; i < world->person_count; i++) {
@@ -225,6 +226,12 @@ void relay_start(struct world *world)
 	begin_life(world);
 	ledger_record_hooks(world);
 	ledger_sync(world);
+	for (size_t i = 0; i < world->hook_count; i++) {
+		if (!world->hooks[i].is_queued)
+			continue;
+		world->hooks[i].is_queued = false;
+		relay_knock(world, i);
+	}
 }
 
 void relay_drop(struct world *world)
@@ -449,9 +456,13 @@ void relay_knock(struct world *world, size_t i)
 	struct hook *hook = &world->hooks[i];
 
 	if (!world->is_up) {
-		world_schedule(world,
-			world->now_ms + dice_between(&world->dice, SECOND_MS, 5 * MINUTE_MS),
-			THING_KNOCK, (int64_t)i);
+		/* Refused, or it waits in the socket that systemd keeps. */
+		hook->is_queued = dice_one_in(&world->dice, 2);
+		if (!hook->is_queued)
+			world_schedule(world,
+				world->now_ms +
+					dice_between(&world->dice, SECOND_MS, 5 * MINUTE_MS),
+				THING_KNOCK, (int64_t)i);
 		return;
 	}
 	struct knock *knock = xcalloc(1, sizeof(*knock));
@@ -501,9 +512,9 @@ static void run_store(struct world *world)
 		world->store_due_ms = world->now_ms + STORE_RETRY_MS;
 		world->store_retry_ms =
 			store_is_ready(world->store, NULL) ? 0 : world->store_due_ms;
-		check_stored(world);
 		if (!disk_is_off(world->disk))
 			ledger_record_hooks(world);
+		check_stored(world);
 		nudge_refill(world);
 	} else if (may_be_forgotten(world)) {
 		world->store_due_ms = world->now_ms + MINUTE_MS; /* it keeps house */

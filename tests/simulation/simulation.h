@@ -179,6 +179,7 @@ struct hook {
 	/* what became of it */
 	unsigned knocks;       /* tries under way */
 	unsigned acknowledged; /* 200s */
+	bool is_queued;        /* in the socket, while nobody listens */
 	bool is_final;         /* the sender is through with it */
 	bool is_recorded;      /* its row was read */
 	bool is_relayed;       /* by its row */
@@ -225,6 +226,7 @@ struct person {
 	unsigned hasty;    /* tries in a row that came almost at once */
 	int64_t resting_until_ms;
 	int64_t patience_ms; /* how long it has waited while nothing held it up */
+	bool is_stale;       /* something of it was delivered since it was looked at */
 	bool was_ignored;    /* skip */
 };
 
@@ -317,6 +319,7 @@ struct workspace_sim {
 	int64_t stop_until_ms;       /* after a 429 */
 	int64_t probe_not_before_ms; /* in a refused hold */
 	int64_t born_ms;             /* the process that sends there was started */
+	int64_t answered_ms;         /* its first answer; INT64_MAX: none yet */
 	int64_t sends[512];          /* when calls were sent, for a fixed rate; a ring */
 	size_t send_count;
 	unsigned probes_out;
@@ -376,6 +379,7 @@ struct world {
 	struct flight flights[FLIGHTS_MAX];
 	size_t in_flight;
 	uint64_t calls;
+	uint64_t kill_at_calls[4]; /* while these are under way */
 
 	/* the ledger */
 	struct delivery *deliveries;
@@ -466,6 +470,8 @@ void check_passed(struct world *world, int64_t span_ms);
 /* verdict.c */
 bool verdict_is_settled(struct world *world);
 void verdict_check(struct world *world);
+/* A contact for whom nothing waits has at Intercom what it should have. */
+void verdict_check_person(struct world *world, struct person *person);
 
 /* in_order.c */
 struct wanted {
@@ -474,6 +480,8 @@ struct wanted {
 	char *identity;
 	char *json; /* of attributes_render */
 };
+/* JSON of what the store keeps as `wanted`; the caller's. */
+char *in_order_render(const char *encoded);
 /* The contacts of the store that is open now. */
 void in_order_read(struct world *world, struct wanted **ret, size_t *ret_count);
 /* Those of a fault-free run in order; the world's disk is not mounted meanwhile. */

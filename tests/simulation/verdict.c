@@ -269,6 +269,59 @@ static bool is_accountable(const struct world *world, const struct person *perso
 	return true;
 }
 
+struct outlook {
+	const struct person *person;
+	bool is_open; /* waits, or is parked and would have changed something */
+};
+
+static void look_at_job(void *context, const struct job *job, const struct stored_contact *contact,
+	const struct parking *parking)
+{
+	struct outlook *outlook = context;
+
+	(void)contact;
+	if (job->contact_id == outlook->person->contact_id && (parking == NULL || job->touches))
+		outlook->is_open = true;
+}
+
+/* What was skipped or changed hands is no concern of ours. */
+static bool is_out_of_hand(const struct world *world, const struct person *person)
+{
+	const struct customer_sim *customer = &world->customers[person->customer];
+
+	return world->choices.skips_archived || world->choices.skips_unmatched ||
+		customer->is_merged || customer->is_broken;
+}
+
+void verdict_check_person(struct world *world, struct person *person)
+{
+	struct dispatcher *d = world->dispatcher;
+	struct outlook outlook = {.person = person};
+	struct stored_contact contact;
+	struct arena arena;
+	const size_t here = (size_t)(person - world->persons);
+
+	if (is_out_of_hand(world, person))
+		return;
+	/* Newer work, too, that nobody here has heard of yet. */
+	for (size_t i = 0; i < world->delivery_count && !outlook.is_open; i++)
+		if (world->deliveries[i].person == here && !world->deliveries[i].is_reported &&
+			!d->ops->job_list(d->reader, world->deliveries[i].event_id, look_at_job,
+				&outlook, NULL))
+			return;
+	if (outlook.is_open)
+		return;
+	arena_init(&arena);
+	if (d->ops->contact_get(d->reader, person->contact_id, &arena, &contact, NULL)) {
+		char *wanted = in_order_render(contact.wanted);
+
+		check_values(world, person, wanted);
+		free(wanted);
+		person->is_stale = false;
+	}
+	arena_finish(&arena);
+}
+
 /* ---- attributes ---- */
 
 static bool is_same(const char *a, const char *b)

@@ -147,6 +147,8 @@ static void plan_troubles(struct world *world)
 	for (size_t i = 0; i < sizeof(WINDOWS) / sizeof(*WINDOWS); i++)
 		plan_windows(world, WINDOWS[i]);
 	plan_moments(world, TROUBLE_KILL, THING_KILL, 5);
+	for (size_t i = 0; i < 4 && world->choices.has[TROUBLE_KILL]; i++)
+		world->kill_at_calls[i] = (uint64_t)dice_between(&world->dice, 1, 60);
 	plan_moments(world, TROUBLE_POWER, THING_POWER, 4);
 	plan_moments(world, TROUBLE_STOP, THING_STOP, 3);
 	plan_moments(world, TROUBLE_CLOCK, THING_CLOCK, 5);
