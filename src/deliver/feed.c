@@ -324,6 +324,8 @@ static void feed_done(void *context, struct errand *errand)
 	dispatcher_lock(d);
 	const int64_t now_ms = dispatcher_mono_ms(d);
 	outbox->in_flight--;
+	lane->is_sure |= outcome.verdict.kind == VERDICT_DONE &&
+		(outcome.kind == CALL_UPDATE_CONTACT || outcome.kind == CALL_CREATE_CONTACT);
 	outcome.change = judge_workspace(d, lane, &outcome, now_ms);
 	outcome.attempt = lane->attempts + 1;
 	(void)snprintf(why, sizeof(why), "%s", outbox->hold.why);

@@ -45,6 +45,8 @@ struct lane {
 	bool has_news;          /* work came after it was loaded */
 	bool has_more;          /* more waits than was loaded */
 	bool is_fresh;          /* in line with today's work, not with the backlog's */
+	bool is_sure;           /* this process has made its update: what the store says was sent is
+				   not doubted any more */
 	int64_t found_event_id; /* the newest fresh event that it was found by */
 	unsigned attempts;      /* failed in a row */
 	int64_t tried_ms;       /* patience used up; valid when attempts > 0, so is: */

@@ -185,7 +185,8 @@ static bool load(struct dispatcher *d, struct lane *lane, const struct conf *con
 	if (work.job_count > 0) {
 		if (!remember(d, lane, conf, &work, err))
 			goto out;
-		run = lane_run_create_take(&arena, &work, lane->outbox->doubt_until, err);
+		run = lane_run_create_take(
+			&arena, &work, lane->is_sure ? 0 : lane->outbox->doubt_until, err);
 		if (run == NULL)
 			goto out;
 		*ret_has_call = lane_next_call(run, workspace);

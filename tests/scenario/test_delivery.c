@@ -588,6 +588,23 @@ static void what_a_killed_process_sent_is_not_believed(void **state)
 }
 
 /* While it waits for its turn a lane takes in what arrives: one update, in the right order. */
+static void after_a_restart_an_update_is_made_again_once(void **state)
+{
+	struct rig *rig = rig_create(NULL, NULL);
+
+	(void)state;
+	post(rig, "u1", "e1", "INITIAL_PURCHASE", 1699990001);
+	rig_drain(rig, HOUR_MS);
+	rule(rig, "{'method':'POST','path':'/events','times':5,'status':429}");
+	post(rig, "u1", "e2", "CANCELLATION", 1699990101);
+	rig_run(rig, 1000);
+	assert_int_equal(calls_of(rig, STANDIN_UPDATE_CONTACT), 1);
+	rig_restart(rig);
+	rig_drain(rig, HOUR_MS);
+	assert_int_equal(calls_of(rig, STANDIN_UPDATE_CONTACT), 2);
+	rig_destroy(rig);
+}
+
 static void what_arrives_while_a_lane_waits_for_its_turn_is_in_it(void **state)
 {
 	struct rig *rig = rig_create(NULL, NULL);
@@ -888,6 +905,7 @@ int main(void)
 		cmocka_unit_test(a_restart_forgets_nothing_and_repeats_at_most_what_was_under_way),
 		cmocka_unit_test(a_change_and_its_way_back_need_no_call),
 		cmocka_unit_test(what_a_killed_process_sent_is_not_believed),
+		cmocka_unit_test(after_a_restart_an_update_is_made_again_once),
 		cmocka_unit_test(what_arrives_while_a_lane_waits_for_its_turn_is_in_it),
 		cmocka_unit_test(what_arrives_between_a_contacts_calls_goes_first_when_it_is_older),
 		cmocka_unit_test(a_backlog_does_not_hold_up_today),
