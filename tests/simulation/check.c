@@ -438,14 +438,18 @@ void check_passed(struct world *world, int64_t span_ms)
 
 		if (is_held_up(world, person)) {
 			person->patience_ms = 0;
+			person->is_waiting = false;
 			continue;
 		}
 		person->patience_ms += span_ms;
 		if (person->patience_ms <= bound_ms)
 			continue;
-		if (has_work(world, i))
+		/* The first span may have begun long before the work. */
+		const bool is_waiting = has_work(world, i);
+		if (is_waiting && person->is_waiting)
 			world_fail(world, "%s has waited for %lld s and nothing holds it up",
 				person->identity, (long long)person->patience_ms / 1000);
+		person->is_waiting = is_waiting;
 		person->patience_ms = 0;
 	}
 }

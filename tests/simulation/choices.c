@@ -128,7 +128,8 @@ bool choices_are_peaceful(const struct choices *c)
 	for (int i = 0; i < TROUBLE_LATE; i++)
 		if (c->has[i] && i != TROUBLE_RATE && i != TROUBLE_CLOCK)
 			return false;
-	return !c->skips_unmatched;
+	/* With a limit of its own it doesn't wait for the first answer to learn Intercom's. */
+	return !c->skips_unmatched && !(c->has[TROUBLE_RATE] && c->fixed_rate > 0);
 }
 
 void choices_print(const struct choices *c)

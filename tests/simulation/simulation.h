@@ -226,6 +226,7 @@ struct person {
 	unsigned hasty;    /* tries in a row that came almost at once */
 	int64_t resting_until_ms;
 	int64_t patience_ms; /* how long it has waited while nothing held it up */
+	bool is_waiting;     /* had work when patience_ms was last over */
 	bool is_stale;       /* something of it was delivered since it was looked at */
 	bool was_ignored;    /* skip */
 };

@@ -113,7 +113,11 @@ static void plan_windows(struct world *world, enum trouble_kind kind)
 
 	for (int64_t i = 0; i < count && world->trouble_count < TROUBLES_MAX; i++) {
 		const int64_t from_ms = some_time(world);
-		int64_t to_ms = from_ms + dice_span(&world->dice, world->choices.quiet_ms / 2);
+		/* Moments as well as hours. */
+		int64_t to_ms = from_ms +
+			(dice_one_in(&world->dice, 3)
+					? world->choices.quiet_ms / 2
+					: dice_span(&world->dice, world->choices.quiet_ms / 2));
 
 		if (to_ms > world->choices.quiet_ms)
 			to_ms = world->choices.quiet_ms;
