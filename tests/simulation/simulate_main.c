@@ -72,12 +72,27 @@ static double now(void)
 	return (double)at.tv_sec + (double)at.tv_nsec / 1e9;
 }
 
+static int remove_one(const char *path, const struct stat *stat, int flag, struct FTW *ftw)
+{
+	(void)stat;
+	(void)flag;
+	(void)ftw;
+	return remove(path);
+}
+
+static void remove_folder(void)
+{
+	(void)nftw(top, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
 void simulation_fail(const char *message)
 {
 	if (mine != NULL)
 		(void)snprintf(mine->message, sizeof(mine->message), "%s", message);
 	else
 		printf("FAILED %s\n", message);
+	if (mine == NULL)
+		remove_folder();
 	(void)fflush(stdout);
 	_exit(1);
 }
@@ -249,14 +264,6 @@ static bool read_seeds(const char *text, uint64_t *ret_first, uint64_t *ret_last
 	return *end == '\0' && *ret_first >= 1 && *ret_last >= *ret_first;
 }
 
-static int remove_one(const char *path, const struct stat *stat, int flag, struct FTW *ftw)
-{
-	(void)stat;
-	(void)flag;
-	(void)ftw;
-	return remove(path);
-}
-
 static bool make_folder(void)
 {
 	(void)snprintf(top, sizeof(top), "%s/subrelay-sim-XXXXXX",
@@ -314,6 +321,6 @@ int main(int argc, char **argv)
 			(unsigned long long)(last - first + 1), failures,
 			(double)(last - first + 1) / (now() - began));
 	}
-	(void)nftw(top, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	remove_folder();
 	return failures == 0 ? 0 : 1;
 }
