@@ -16,6 +16,7 @@
 #include "map/destination.h"
 #include "store/store.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,6 +98,7 @@ static void report_done(struct finish *finish)
 
 	dispatcher_lock(d);
 	const bool was_choked = dispatcher_is_choked(d);
+	assert(d->reports > 0);
 	d->reports--;
 	const bool is_free_again = was_choked && !dispatcher_is_choked(d);
 	if (--lane->reports == 0 && lane->state == LANE_SETTLING)

@@ -54,8 +54,8 @@ static void unload_outdated(struct dispatcher *d, struct outbox *outbox, struct 
 		}
 		struct finish *finish = lane_detach_finish(lane->run);
 		(void)outbox_take_ready(outbox);
+		dispatcher_count_report(d, lane, finish);
 		if (finish != NULL) {
-			lane->reports++;
 			finish->context = lane;
 			finish->next = *reports;
 			*reports = finish;
