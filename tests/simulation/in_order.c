@@ -102,6 +102,19 @@ static void note_status(struct accept *accept)
 	*is_failed = accept->status == ACCEPT_FAILED;
 }
 
+/* The time that the relay took for it: its own, or, where that lay far ahead of the relay's clock (which
+ * may have been set back meanwhile), the latest date that the relay had seen. */
+static void settle_time(struct world *world, const struct hook *hook, struct event *event)
+{
+	if (event->at_ms == hook->effective_ms)
+		return;
+	if (event->at_ms != TIME_NONE && event->at_ms <= hook->received_at_ms + DAY_MS)
+		world_fail(world, "webhook %s was given another time without need", hook->id);
+	if (hook->effective_ms < hook->received_at_ms)
+		world_fail(world, "webhook %s was given a time before it came", hook->id);
+	event->at_ms = hook->effective_ms;
+}
+
 static void accept_one(struct world *world, struct store *store, const struct hook *hook)
 {
 	const struct conf_source *section = &world->conf->sources[0];
@@ -112,7 +125,7 @@ static void accept_one(struct world *world, struct store *store, const struct ho
 
 	if (event == NULL)
 		world_fail(world, "webhook %s can't be read: %s", hook->id, err.text);
-	event_settle_time(event, hook->received_at_ms);
+	settle_time(world, hook, event);
 	struct accept accept = {.conf = world->conf,
 		.section = section,
 		.event = event,
