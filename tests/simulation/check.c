@@ -269,11 +269,25 @@ static void note_answer(struct world *world, struct flight *flight)
 		(flight->wire != WIRE_ANSWERED || flight->status < 400 || flight->status >= 500 ||
 			flight->status == 408 || flight->status == 425 || flight->status == 400);
 	if (is_accepted) {
-		person->first_failure_ms = -1;
 		person->hasty = 0;
+		if (flight->kind == CALL_SUBMIT_EVENT)
+			person->last_failure_ms = -1;
 	} else {
 		person->failures++;
 	}
+}
+
+/* What a try may take besides the rest before it; see feed.c. */
+#define GAP_SLACK_MS (60 * 1000)
+
+/* The longest that the relay may think the contact was in trouble since its last failure. What it
+ * remembers over a restart has wall dates. */
+static int64_t gap_ms(const struct world *world, const struct person *person)
+{
+	const int64_t max_ms = world->choices.retry_cap_ms + GAP_SLACK_MS;
+	const int64_t since_ms = world->now_ms - person->last_failure_ms;
+
+	return since_ms > max_ms || world->choices.has[TROUBLE_CLOCK] ? max_ms : since_ms;
 }
 
 /* A failure counts for the contact where its workspace is well otherwise. */
@@ -284,10 +298,13 @@ static void note_failure(struct world *world, const struct flight *flight)
 
 	if (!flight->has_failed)
 		return;
-	if (person->first_failure_ms < 0 || is_held || flight->wire == WIRE_UNREACHABLE)
-		person->first_failure_ms = world->now_ms;
-	if (world->now_ms - person->first_failure_ms > person->own_trouble_ms)
-		person->own_trouble_ms = world->now_ms - person->first_failure_ms;
+	if (!is_held && flight->wire != WIRE_UNREACHABLE) {
+		person->tried_ms =
+			person->last_failure_ms < 0 ? 0 : person->tried_ms + gap_ms(world, person);
+		person->last_failure_ms = world->now_ms;
+		if (person->tried_ms > person->own_trouble_ms)
+			person->own_trouble_ms = person->tried_ms;
+	}
 	if (!is_held && person->own_trouble_ms < world->choices.give_up_ms)
 		person->failed_ms = world->now_ms;
 }

@@ -49,7 +49,7 @@ static struct person *know_person(
 		.workspace = workspace_of(world, contact->destination_id),
 		.is_email = contact->is_email,
 		.customer = customer_of(world, contact->identity),
-		.first_failure_ms = -1,
+		.last_failure_ms = -1,
 		.failed_ms = -1,
 	};
 	(void)snprintf(person->identity, sizeof(person->identity), "%s", contact->identity);

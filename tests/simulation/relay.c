@@ -190,7 +190,6 @@ static void begin_life(struct world *world)
 	for (size_t i = 0; i < world->person_count; i++) {
 		world->persons[i].in_flight = 0;
 		world->persons[i].resting_until_ms = 0;
-		world->persons[i].first_failure_ms = -1;
 		world->persons[i].failed_ms = -1;
 		world->persons[i].hasty = 0;
 		world->persons[i].patience_ms = 0;

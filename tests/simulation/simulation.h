@@ -218,10 +218,11 @@ struct person {
 	char identity[64];
 	size_t customer;
 	unsigned in_flight;
-	unsigned refusals;        /* real ones: 4xx that are no trouble of the workspace */
-	unsigned failures;        /* answers that were no answer */
-	int64_t first_failure_ms; /* since the last success; -1: none */
-	int64_t own_trouble_ms;   /* the longest that it failed in a row, no hold about */
+	unsigned refusals;       /* real ones: 4xx that are no trouble of the workspace */
+	unsigned failures;       /* answers that were no answer */
+	int64_t last_failure_ms; /* of its own; -1: none since the last event that got through */
+	int64_t tried_ms;        /* from failure to failure, restarts or not */
+	int64_t own_trouble_ms;  /* the most that that ever was */
 	int64_t failed_ms; /* the last failure, if nothing but its rest speaks against a try; -1 */
 	unsigned hasty;    /* tries in a row that came almost at once */
 	int64_t resting_until_ms;
