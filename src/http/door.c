@@ -636,8 +636,11 @@ size_t door_lingering(struct door *door)
 
 void door_count(struct door *door, struct listener_counts *counts)
 {
+	/* Who sees a cut sees it counted: both are done under the lock. */
+	pthread_mutex_lock(&door->lock);
 	counts->accepted = atomic_load_explicit(&door->accepted, memory_order_relaxed);
 	counts->turned_away = atomic_load_explicit(&door->turned_away, memory_order_relaxed);
 	counts->evicted = atomic_load_explicit(&door->evicted, memory_order_relaxed);
 	counts->timed_out = atomic_load_explicit(&door->timed_out, memory_order_relaxed);
+	pthread_mutex_unlock(&door->lock);
 }
