@@ -92,7 +92,7 @@ $(SIMULATE): $(SIMULATION_SOURCES:%.c=$(BUILD)/obj/%.o) $(SUPPORT_OBJECTS) $(LIB
 DEB_BUILD := gcc make pkg-config libmicrohttpd-dev libcurl4-openssl-dev libjansson-dev libsqlite3-dev \
 	libssl-dev libinih-dev libsystemd-dev uthash-dev
 DEB_TEST := libcmocka-dev python3 openssl
-DEB_CHECK := clang clang-format clang-tidy cppcheck mandoc systemd
+DEB_CHECK := clang clang-format clang-tidy cppcheck mandoc systemd valgrind
 DEB_FUZZ := clang llvm libclang-rt-dev
 
 deps:
@@ -119,12 +119,13 @@ tests: $(PROGRAM) $(TEST_PROGRAMS) $(TOOLS) $(SIMULATE)
 run-tests: tests
 	$(Q)tests/run.sh $(BUILD)
 
-# The integration tests with daemon and commands under valgrind; and, with SANITIZER=thread, what
-# runs in several threads. Neither has a suppression.
+# Integration tests with daemon and commands under valgrind (VALGRIND_TESTS=integration/ takes all of
+# them, crowds and long pauses included, and half an hour), and with SANITIZER=thread. No suppressions.
+VALGRIND_TESTS := test_relay test_http test_crash test_lifecycle
 VALGRIND := valgrind -q --leak-check=full --show-leak-kinds=definite,indirect,possible \
 	--errors-for-leak-kinds=definite,indirect,possible --error-exitcode=99
 run-valgrind: $(PROGRAM) $(TOOLS)
-	$(Q)SUBRELAY_UNDER='$(VALGRIND)' SUBRELAY_PATIENCE=8 TEST=integration/ tests/run.sh $(BUILD)
+	$(Q)SUBRELAY_UNDER='$(VALGRIND)' SUBRELAY_PATIENCE=8 TEST="$(VALGRIND_TESTS)" tests/run.sh $(BUILD)
 run-threads: $(PROGRAM) $(TOOLS)
 	$(Q)SUBRELAY_PATIENCE=4 TEST=integration/ tests/run.sh $(BUILD)
 

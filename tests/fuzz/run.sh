@@ -30,7 +30,7 @@ run_one() { # name
 	done
 	[ -f "$here/$name.dict" ] && set -- -dict="$here/$name.dict" "$@"
 	# Not more than 4 KiB: what is found in long inputs is there in short ones, and sooner.
-	"$directory/$name" -max_total_time="$seconds" -max_len=4096 -timeout=10 \
+	"$directory/$name" -max_total_time="$seconds" -max_len=4096 -timeout=30 \
 		-rss_limit_mb=2048 -print_final_stats=1 -verbosity=1 \
 		-artifact_prefix="$directory/artifacts/$name-" "$@" >"$log" 2>&1
 	status=$?

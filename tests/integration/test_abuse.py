@@ -627,7 +627,7 @@ def test_bodies_of_strangers(t):
 
 def test_bodies_of_those_who_know(t):
     """All bodies together are bounded also for those with the secret, and usual events still get in."""
-    abuse = Abuse(t)
+    abuse = Abuse(t, {"server.request_timeout": "5m"})
     abuse.with_honest()
     request = post(b"x" * 1000000)
     senders = [abuse.daemon.raw(timeout=60) for _ in range(200)]

@@ -242,6 +242,8 @@ def test_tls_needs_both_files(t):
 
 def test_memory_stays(t):
     """Thousands of events through, and it is about as large as before."""
+    if harness.INSTRUMENTED:
+        raise harness.Skip("what the tool takes of memory is not the program's")
     standin, daemon = t.both(light=True)
 
     def send(start, count):
@@ -258,7 +260,7 @@ def test_memory_stays(t):
     daemon.wait_idle(timeout=90)
     equal(standin.totals()["events"], 25000)
     grown = daemon.rss_kb() - before
-    check(harness.INSTRUMENTED or grown < 20000, f"grew by {grown} kB over 20,000 events")
+    check(grown < 20000, f"grew by {grown} kB over 20,000 events")
 
 
 if __name__ == "__main__":
