@@ -93,6 +93,7 @@ static struct attribute *append(struct attributes *set, const char *name)
 /* Of two words of one time one must win, whichever came first. */
 static bool is_newer(const struct attribute *item, int64_t at_ms, const char *by)
 {
+	assert(item->by); /* of every item that is there */
 	return item->at_ms > at_ms || (item->at_ms == at_ms && strcmp(item->by, by) > 0);
 }
 

@@ -27,7 +27,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PAGE_SIZE "8192"
+#define PAGE_BYTES 8192
+#define TEXT_OF(number) #number
+#define TEXT(number) TEXT_OF(number)
 #define WAL_PAGES_IDLE 500
 #define WAL_PAGES_MAX 1000
 /* 256 MiB: longer than it ever gets by itself. */
@@ -298,7 +300,7 @@ static void watch_log(struct backend *backend, int pages)
 	if (is_long && !backend->is_wal_long)
 		log_warn("the database's log grows, because somebody keeps the database open for "
 			 "reading; it is freed when they end",
-			LOG_INT("bytes", (int64_t)pages * atoi(PAGE_SIZE)));
+			LOG_INT("bytes", (int64_t)pages * PAGE_BYTES));
 	else if (!is_long && backend->is_wal_long)
 		log_info("the database's log is short again");
 	backend->is_wal_long = is_long;
@@ -462,10 +464,14 @@ static struct backend *sqlite_open(const char *path, bool is_writer, struct erro
 	(void)sqlite3_extended_result_codes(backend->db, 1);
 	if (is_writer) {
 		if (!execute(backend,
-			    "PRAGMA page_size = " PAGE_SIZE "; PRAGMA journal_mode = WAL;"
-			    "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;"
-			    "PRAGMA secure_delete = FAST; PRAGMA cache_size = -4096;"
-			    "PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY",
+			    "PRAGMA page_size = " TEXT(
+				    PAGE_BYTES) "; PRAGMA journal_mode = WAL;"
+						"PRAGMA synchronous = FULL; PRAGMA "
+						"wal_autocheckpoint = 0;"
+						"PRAGMA secure_delete = FAST; PRAGMA cache_size = "
+						"-4096;"
+						"PRAGMA journal_size_limit = 67108864; PRAGMA "
+						"temp_store = MEMORY",
 			    err) ||
 			!migrate(backend, err))
 			goto fail;
