@@ -507,7 +507,10 @@ static void nudge_refill(struct world *world)
 static void run_store(struct world *world)
 {
 	world->store_due_ms = INT64_MAX;
-	if (store_run(world->store)) {
+	const bool did = store_run(world->store);
+	/* Its thread comes back by itself to reports that the disk refused; see wait_for_round. */
+	const bool is_refused = !did && world->dispatcher->reports > 0;
+	if (did || is_refused) {
 		world->store_due_ms = world->now_ms + STORE_RETRY_MS;
 		world->store_retry_ms =
 			store_is_ready(world->store, NULL) ? 0 : world->store_due_ms;
