@@ -316,6 +316,27 @@ static void be_at_once(struct person *person)
 	person->failed_ms = -1;
 }
 
+/* Those still under way are probes of no hold that may come. */
+static void forget_probes(struct world *world, size_t i)
+{
+	struct workspace_sim *workspace = &world->workspaces[i];
+
+	workspace->stragglers = 0;
+	workspace->probes_out = 0;
+	workspace->probe_not_before_ms = 0;
+	for (size_t j = 0; j < FLIGHTS_MAX; j++)
+		if (world->flights[j].workspace == i)
+			world->flights[j].is_probe = false;
+}
+
+void check_released(struct world *world, size_t workspace)
+{
+	forget_probes(world, workspace);
+	for (size_t i = 0; i < world->person_count; i++)
+		if (world->persons[i].workspace == workspace)
+			be_at_once(&world->persons[i]);
+}
+
 static void note_hold(struct world *world, const struct flight *flight, struct hold before)
 {
 	struct workspace_sim *workspace = workspace_of(world, flight);
@@ -327,16 +348,9 @@ static void note_hold(struct world *world, const struct flight *flight, struct h
 	else if (before.state != HOLD_OK)
 		workspace->stragglers++;
 	if (hold->state == HOLD_OK) {
-		workspace->stragglers = 0;
-		workspace->probes_out = 0;
-		workspace->probe_not_before_ms = 0;
-		for (size_t i = 0; i < FLIGHTS_MAX; i++)
-			if (world->flights[i].workspace == flight->workspace)
-				world->flights[i].is_probe = false;
+		forget_probes(world, flight->workspace);
 		if (before.state != HOLD_OK)
-			for (size_t i = 0; i < world->person_count; i++)
-				if (world->persons[i].workspace == flight->workspace)
-					be_at_once(&world->persons[i]);
+			check_released(world, flight->workspace);
 	} else if (hold->state == HOLD_REFUSED && flight->wire == WIRE_ANSWERED &&
 		(flight->status == 401 || flight->status == 406)) {
 		if (before.state != HOLD_REFUSED)

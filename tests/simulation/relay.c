@@ -306,12 +306,8 @@ void relay_reload(struct world *world)
 	world->conf = load_conf(world);
 	dispatcher_reconfigure(world->dispatcher, world->conf);
 	conf_unref(before);
-	for (size_t i = 0; i < world->person_count; i++) {
-		world->persons[i].resting_until_ms = 0;
-		world->persons[i].failed_ms = -1;
-	}
 	for (size_t i = 0; i < WORKSPACES; i++)
-		world->workspaces[i].probe_not_before_ms = 0;
+		check_released(world, i);
 	world->refill_due_ms = world->feed_due_ms = world->now_ms;
 }
 

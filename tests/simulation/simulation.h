@@ -465,6 +465,8 @@ void check_sent(struct world *world, struct errand *errand, struct flight *fligh
 void check_replied(struct world *world, struct flight *flight);
 /* Intercom's own 429. */
 void check_limited(struct world *world, const struct flight *flight);
+/* Nothing of the workspace is held any more: an answer, or a reload. */
+void check_released(struct world *world, size_t workspace);
 void check_refilled(struct world *world);
 void check_stored(struct world *world);
 void check_passed(struct world *world, int64_t span_ms);
