@@ -35,6 +35,14 @@ enum lane_result {
 	LANE_HELD,      /* not now: the workspace refuses everybody */
 };
 
+/* What a run has found out at Intercom on the way to a call, and the store doesn't keep. */
+struct lane_learnt {
+	bool must_create;        /* nobody was found */
+	bool attributes_refused; /* for good */
+	char archived_id[64];    /* who has the external id is archived */
+	char attribute[128];     /* the name that Intercom doesn't know */
+};
+
 struct lane_run {
 	struct arena arena; /* of work */
 	struct lane_work work;
@@ -65,6 +73,16 @@ struct lane_run {
 struct lane_run *lane_run_create_take(
 	struct arena *arena, const struct lane_work *work, int64_t doubt_until, struct error *err);
 void lane_run_destroy(struct lane_run *run);
+
+/*
+ * A call that the rate refuses is made again by another run, and that begins where this one was:
+ * with a small allowance, those that need two calls in a row would not get any further else. What
+ * the configuration doesn't ask for any more is left out. Before the first lane_next_call.
+ */
+struct lane_learnt lane_learnt(const struct lane_run *run);
+bool lane_has_learnt(const struct lane_learnt *learnt);
+void lane_recall(struct lane_run *run, const struct lane_learnt *learnt,
+	const struct conf_workspace *workspace);
 
 /* Fills run->call. False: nothing is left to do (jobs that need no call are finished on the way).
  */

@@ -320,6 +320,8 @@ static void feed_done(void *context, struct errand *errand)
 	lane->run->call = errand->call;
 	verdict_of(outcome.kind, &errand->reply, &outcome.verdict);
 	outcome.result = lane_take_verdict(lane->run, errand->workspace, &outcome.verdict);
+	lane->learnt =
+		outcome.result == LANE_PACED ? lane_learnt(lane->run) : (struct lane_learnt){0};
 
 	dispatcher_lock(d);
 	const int64_t now_ms = dispatcher_mono_ms(d);

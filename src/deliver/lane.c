@@ -80,6 +80,51 @@ void lane_run_destroy(struct lane_run *run)
 	free(run);
 }
 
+/* ---- from run to run ---- */
+
+static void copy_text(char *ret, size_t size, const char *text)
+{
+	(void)snprintf(ret, size, "%s", text);
+}
+
+/* Brought back it has what it was given before, if anything. */
+static void know_archived(struct lane_run *run, const char *id)
+{
+	copy_text(run->intercom_id, sizeof(run->intercom_id), id);
+	run->is_archived = true;
+	run->update_due = run->wanted[0] != '\0' && !run->attributes_refused;
+}
+
+struct lane_learnt lane_learnt(const struct lane_run *run)
+{
+	struct lane_learnt learnt = {
+		.must_create = run->must_create, .attributes_refused = run->attributes_refused};
+
+	if (run->is_archived)
+		copy_text(learnt.archived_id, sizeof(learnt.archived_id), run->intercom_id);
+	copy_text(learnt.attribute, sizeof(learnt.attribute), run->missing_attribute);
+	return learnt;
+}
+
+bool lane_has_learnt(const struct lane_learnt *learnt)
+{
+	return learnt->must_create || learnt->attributes_refused ||
+		learnt->archived_id[0] != '\0' || learnt->attribute[0] != '\0';
+}
+
+void lane_recall(struct lane_run *run, const struct lane_learnt *learnt,
+	const struct conf_workspace *workspace)
+{
+	/* Whoever asks for them now is to be told as well: then they are tried again. */
+	run->attributes_refused = learnt->attributes_refused && !run->work.touches;
+	run->must_create = learnt->must_create && workspace->unmatched != CONF_UNMATCHED_SKIP;
+	if (learnt->archived_id[0] != '\0' && workspace->archived != CONF_ARCHIVED_SKIP)
+		know_archived(run, learnt->archived_id);
+	if (workspace->create_attributes)
+		copy_text(
+			run->missing_attribute, sizeof(run->missing_attribute), learnt->attribute);
+}
+
 /* ---- the report ---- */
 
 static struct finish *report(struct lane_run *run)
@@ -322,10 +367,8 @@ static void take_archived(struct lane_run *run, const struct conf_workspace *wor
 			request_id);
 		return;
 	}
-	/* Only remembered once it is back: an archived id is no good to anybody. */
-	(void)snprintf(run->intercom_id, sizeof(run->intercom_id), "%s", id);
-	run->is_archived = true;
-	run->update_due = run->wanted[0] != '\0' && !run->attributes_refused;
+	/* The store is told once it is back: an archived id is no good to anybody. */
+	know_archived(run, id);
 }
 
 static void take_gone(struct lane_run *run, const struct conf_workspace *workspace)

@@ -68,12 +68,13 @@ static void join_line(struct outbox *outbox, struct lane *lane)
 /*
  * Out of the fresh line. What the fresh cursor found lies in what is backlog from now on, and needs no
  * memory until it is found there. What came before that the backlog's cursor may have passed already,
- * and a lane that failed knows how often: these stay, in the other line.
+ * a lane that failed knows how often, one that the rate has broken off how far it was: these stay, in
+ * the other line.
  */
 static void leave_fresh_line(struct outbox *outbox, struct lane *lane)
 {
-	const bool is_found_again =
-		lane->found_event_id > outbox->fresh_since.event_id && lane->attempts == 0;
+	const bool is_found_again = lane->found_event_id > outbox->fresh_since.event_id &&
+		lane->attempts == 0 && !lane_has_learnt(&lane->learnt);
 
 	leave_line(outbox, lane);
 	if (is_found_again) {

@@ -54,10 +54,11 @@ struct lane {
 	bool is_remembered;     /* what was tried before this process began is in these */
 	int64_t rest_until_mono_ms;
 	enum lane_after after;
-	unsigned reports;     /* on their way to the store */
-	struct lane_run *run; /* READY, RUNNING */
-	struct errand errand; /* the call under way; its `call` is lent by the run */
-	struct conf *conf;    /* referenced while there is a run */
+	struct lane_learnt learnt; /* by a run that the rate has broken off */
+	unsigned reports;          /* on their way to the store */
+	struct lane_run *run;      /* READY, RUNNING */
+	struct errand errand;      /* the call under way; its `call` is lent by the run */
+	struct conf *conf;         /* referenced while there is a run */
 	struct heap_item rest;
 	struct lane *prev;
 	struct lane *next;

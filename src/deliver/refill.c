@@ -189,6 +189,7 @@ static bool load(struct dispatcher *d, struct lane *lane, const struct conf *con
 			&arena, &work, lane->is_sure ? 0 : lane->outbox->doubt_until, err);
 		if (run == NULL)
 			goto out;
+		lane_recall(run, &lane->learnt, workspace);
 		*ret_has_call = lane_next_call(run, workspace);
 	}
 	*ret_run = run;

@@ -525,6 +525,96 @@ static void a_429_waits_for_the_reset_and_counts_no_attempt(void **state)
 	rig_destroy(rig);
 }
 
+#define ONE_A_WINDOW (&(struct standin_options){.limit = 1, .no_headers = true})
+
+/* One call in ten seconds, and nobody says so beforehand: every other call is refused. */
+static void calls_in_a_row_get_through_one_a_window(void **state)
+{
+	struct rig *rig = rig_create("[revenuecat]\nidentify = email\n", ONE_A_WINDOW);
+
+	(void)state;
+	for (int i = 0; i < 10; i++) {
+		char id[16];
+
+		(void)snprintf(id, sizeof(id), "e%d", i);
+		assert_int_equal(rig_post_event(rig,
+					 "'id':'%s','type':'RENEWAL','app_user_id':'%s',"
+					 "'event_timestamp_ms':1699990001000,'store':'APP_STORE',"
+					 "'subscriber_attributes':{'$email':{'value':'%s@b.test'}}",
+					 id, id, id),
+			200);
+	}
+	/* A search, a creation and an event each. */
+	rig_drain(rig, 31 * 10 * 1000);
+	assert_int_equal(calls_of(rig, STANDIN_SEARCH_CONTACT), 10);
+	assert_int_equal(standin_event_count(rig->standin), 10);
+	rig_destroy(rig);
+}
+
+static void an_archived_contact_comes_back_at_one_call_a_window(void **state)
+{
+	struct rig *rig = rig_create(NULL, ONE_A_WINDOW);
+
+	(void)state;
+	contact(rig, "{'external_id':'u1','state':'archived'}", NULL);
+	post(rig, "u1", "e1", "INITIAL_PURCHASE", 1699990001);
+	rig_drain(rig, HOUR_MS);
+	assert_string_equal(standin_contact_state(rig->standin, "u1"), "live");
+	assert_string_equal(
+		standin_attribute(rig->standin, "u1", "subscription_status"), "\"active\"");
+	rig_destroy(rig);
+}
+
+static void missing_attributes_are_created_at_one_call_a_window(void **state)
+{
+	struct rig *rig = rig_create(NULL,
+		&(struct standin_options){
+			.limit = 1, .no_headers = true, .strict_attributes = true});
+
+	(void)state;
+	post(rig, "u1", "e1", "INITIAL_PURCHASE", 1699990001);
+	/* Five creations of the contact, four of an attribute, the event. */
+	rig_drain(rig, 11 * 10 * 1000);
+	assert_string_equal(
+		standin_attribute(rig->standin, "u1", "subscription_status"), "\"active\"");
+	rig_destroy(rig);
+}
+
+static const char *const ATTRIBUTES[] = {
+	"latest_store", "latest_entitlement", "subscription_status"};
+
+static void refused_attributes_hold_up_no_event_at_one_call_a_window(void **state)
+{
+	struct rig *rig = rig_create("[event_names]\nrenewal = renewed\n"
+				     "[intercom]\ncreate_attributes = no\n",
+		&(struct standin_options){
+			.limit = 1, .no_headers = true, .strict_attributes = true});
+
+	(void)state;
+	post(rig, "u1", "e1", "INITIAL_PURCHASE", 1699990001);
+	/* Asks for no change. */
+	post(rig, "u1", "e2", "RENEWAL", 1699990002);
+	rig_drain(rig, HOUR_MS);
+	assert_int_equal(rig_totals(rig).parked, 1);
+	assert_int_equal(standin_event_count(rig->standin), 1);
+	/* Whatever asks for one while that waits is tried by itself. */
+	post(rig, "u2", "e3", "INITIAL_PURCHASE", 1699990001);
+	post(rig, "u2", "e4", "RENEWAL", 1699990002);
+	rig_run(rig, 15 * 1000);
+	assert_int_equal(rig_totals(rig).parked, 2);
+	assert_int_equal(rig_totals(rig).waiting, 1);
+	for (size_t i = 0; i < sizeof(ATTRIBUTES) / sizeof(*ATTRIBUTES); i++)
+		standin_add_attribute(rig->standin, ATTRIBUTES[i], "string");
+	standin_add_attribute(rig->standin, "expires_at", "datetime");
+	standin_configure(rig->standin, &(struct standin_options){.strict_attributes = true});
+	post(rig, "u2", "e5", "CANCELLATION", 1699990200);
+	rig_drain(rig, HOUR_MS);
+	assert_int_equal(rig_totals(rig).parked, 2);
+	assert_string_equal(
+		standin_attribute(rig->standin, "u2", "subscription_status"), "\"cancelled\"");
+	rig_destroy(rig);
+}
+
 static void a_restart_forgets_nothing_and_repeats_at_most_what_was_under_way(void **state)
 {
 	struct rig *rig = rig_create(NULL, NULL);
@@ -773,8 +863,6 @@ static void an_update_without_an_answer_may_have_been_carried_out(void **state)
 
 static void a_missing_scope_that_is_not_needed_any_more_holds_nothing(void **state)
 {
-	static const char *const NAMES[] = {
-		"latest_store", "latest_entitlement", "subscription_status"};
 	struct rig *rig = rig_create(FAST, &(struct standin_options){.strict_attributes = true});
 
 	(void)state;
@@ -785,8 +873,8 @@ static void a_missing_scope_that_is_not_needed_any_more_holds_nothing(void **sta
 	rig_run(rig, 60 * 1000);
 	assert_string_equal(rig_workspace_state(rig), "holding");
 	/* The operator makes the attributes by hand, and the scope stays missing. */
-	for (size_t i = 0; i < sizeof(NAMES) / sizeof(*NAMES); i++)
-		standin_add_attribute(rig->standin, NAMES[i], "string");
+	for (size_t i = 0; i < sizeof(ATTRIBUTES) / sizeof(*ATTRIBUTES); i++)
+		standin_add_attribute(rig->standin, ATTRIBUTES[i], "string");
 	standin_add_attribute(rig->standin, "expires_at", "datetime");
 	rig_drain(rig, 60 * 1000);
 	assert_string_equal(rig_workspace_state(rig), "ok");
@@ -902,6 +990,10 @@ int main(void)
 		cmocka_unit_test(time_in_a_hold_does_not_age_a_delivery),
 		cmocka_unit_test(the_allowance_is_used_and_not_exceeded),
 		cmocka_unit_test(a_429_waits_for_the_reset_and_counts_no_attempt),
+		cmocka_unit_test(calls_in_a_row_get_through_one_a_window),
+		cmocka_unit_test(an_archived_contact_comes_back_at_one_call_a_window),
+		cmocka_unit_test(missing_attributes_are_created_at_one_call_a_window),
+		cmocka_unit_test(refused_attributes_hold_up_no_event_at_one_call_a_window),
 		cmocka_unit_test(a_restart_forgets_nothing_and_repeats_at_most_what_was_under_way),
 		cmocka_unit_test(a_change_and_its_way_back_need_no_call),
 		cmocka_unit_test(what_a_killed_process_sent_is_not_believed),

@@ -96,13 +96,6 @@ static void choose_world(struct choices *c, struct rng *rng)
 	/* Something must be there that can be taken away. */
 	if (c->has[TROUBLE_FOREIGN] && c->limit == 0)
 		c->limit = 60;
-	/*
-	 * BUG: where nobody says how little is left, a call that takes two (search, create) begins
-	 * anew after a 429, and with many contacts at three calls a window none gets to its end.
-	 * Intercom gives hundreds of times that, and says what is left.
-	 */
-	if (c->has[TROUBLE_BLIND] && c->limit < 40)
-		c->limit = 40;
 	/* A small allowance hurts where there is much to send. */
 	if (c->has[TROUBLE_RATE] && dice_one_in(rng, 2)) {
 		c->hooks = HOOKS_MAX - 6;
