@@ -31,20 +31,22 @@ static int64_t sendable_at(struct outbox *outbox, int64_t now_ms)
 	return pace_ms;
 }
 
-/* Ready, and something came in since it was loaded that could still go first. */
-static bool is_outdated(const struct lane *lane)
+/* Ready, and something came in since it was loaded that could still go first, or it was loaded for
+ * another configuration, which may ask for other calls. */
+static bool is_outdated(const struct dispatcher *d, const struct lane *lane)
 {
-	return lane->has_news && (!lane->run->is_begun || lane->run->may_be_reread);
+	return (lane->has_news || lane->conf != d->conf) &&
+		(!lane->run->is_begun || lane->run->may_be_reread);
 }
 
 /*
  * Lanes at the head of the line for which something arrived while they waited are read again: it
- * may belong before what was loaded, and its change into the same update. What a lane that had
- * begun has to report before that is added to *reports.
+ * may belong before what was loaded, and its change into the same update. So are all after a reload.
+ * What a lane that had begun has to report before that is added to *reports.
  */
 static void unload_outdated(struct dispatcher *d, struct outbox *outbox, struct finish **reports)
 {
-	while (outbox->ready != NULL && is_outdated(outbox->ready)) {
+	while (outbox->ready != NULL && is_outdated(d, outbox->ready)) {
 		struct lane *lane = outbox->ready;
 
 		dispatcher_nudge(d);
@@ -80,7 +82,7 @@ static struct errand *send_off(struct dispatcher *d, struct outbox *outbox, int6
 	struct lane *lane = outbox_take_ready(outbox);
 	struct errand *errand = &lane->errand;
 
-	/* A token that was replaced since the lane was loaded must not be used any more. */
+	/* A run goes on as it began, but a token that was replaced must not be used any more. */
 	if (lane->conf != d->conf) {
 		conf_unref(lane->conf);
 		lane->conf = conf_ref(d->conf);

@@ -10,8 +10,8 @@
  *   DUE       in the due list    the refill takes it to LOADING
  *   LOADING   the refill's       -> READY; SETTLING when what waits needs no call; gone when
  *                                nothing waits; RESTING when the store can't be read
- *   READY     in the ready list  a worker takes it to RUNNING; DUE again when news came before
- *                                its first call
+ *   READY     in the ready list  a worker takes it to RUNNING; DUE again when news, or a reload,
+ *                                came before its first call; SETTLING when before an event
  *   RUNNING   a worker's         -> READY (next call), SETTLING
  *   SETTLING  the store's        until all its reports are committed -> DUE, RESTING or gone
  *   RESTING   in the heap        -> DUE when its time has come or the workspace works again

@@ -565,6 +565,25 @@ static void an_archived_contact_comes_back_at_one_call_a_window(void **state)
 	rig_destroy(rig);
 }
 
+static void what_waits_for_the_rate_follows_a_new_configuration(void **state)
+{
+	struct rig *rig = rig_create(NULL, ONE_A_WINDOW);
+
+	(void)state;
+	contact(rig, "{'external_id':'u1','state':'archived'}", NULL);
+	post(rig, "u1", "e1", "INITIAL_PURCHASE", 1699990001);
+	post(rig, "u2", "e2", "INITIAL_PURCHASE", 1699990001);
+	rig_run(rig, 1000);
+	assert_string_equal(rig_workspace_state(rig), "paced");
+	/* The one would be brought back next, the other made. */
+	rig_reload(rig, "[intercom]\narchived = skip\nunmatched = skip\n");
+	rig_drain(rig, HOUR_MS);
+	assert_string_equal(standin_contact_state(rig->standin, "u1"), "archived");
+	assert_null(standin_contact_state(rig->standin, "u2"));
+	assert_int_equal(rig_totals(rig).ignored, 2);
+	rig_destroy(rig);
+}
+
 static void missing_attributes_are_created_at_one_call_a_window(void **state)
 {
 	struct rig *rig = rig_create(NULL,
@@ -992,6 +1011,7 @@ int main(void)
 		cmocka_unit_test(a_429_waits_for_the_reset_and_counts_no_attempt),
 		cmocka_unit_test(calls_in_a_row_get_through_one_a_window),
 		cmocka_unit_test(an_archived_contact_comes_back_at_one_call_a_window),
+		cmocka_unit_test(what_waits_for_the_rate_follows_a_new_configuration),
 		cmocka_unit_test(missing_attributes_are_created_at_one_call_a_window),
 		cmocka_unit_test(refused_attributes_hold_up_no_event_at_one_call_a_window),
 		cmocka_unit_test(a_restart_forgets_nothing_and_repeats_at_most_what_was_under_way),
