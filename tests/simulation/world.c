@@ -304,6 +304,9 @@ static void retry_parked(struct world *world, bool is_checked)
 	if (!world->is_up)
 		return;
 	const bool done = store_retry(world->store, 0, &count, &err);
+	/* Webhooks that waited for the store's thread went with it. */
+	if (!disk_is_off(world->disk))
+		ledger_record_hooks(world);
 	world_say(world, "an operator retries what is parked: %lld jobs %s", (long long)count,
 		err.text);
 	if (!done && is_checked)
