@@ -331,7 +331,8 @@ static void unwritten_reports_have_a_bound(void **state)
 	outage.rig->is_unreachable = false;
 	pass(&outage, MINUTE_MS);
 	assert_int_equal(rig_totals(outage.rig).delivered, 0);
-	assert_int_equal(intercom(&outage).events, REPORTS_MAX);
+	/* One of them may be of a probe that still failed. */
+	assert_in_range(intercom(&outage).events, REPORTS_MAX - 1, REPORTS_MAX);
 	assert_string_equal(rig_workspace_state(outage.rig), "holding");
 
 	set_locked(&outage, false);

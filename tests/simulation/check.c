@@ -298,13 +298,15 @@ static void note_failure(struct world *world, const struct flight *flight)
 
 	if (!flight->has_failed)
 		return;
-	if (!is_held && flight->wire != WIRE_UNREACHABLE) {
-		person->tried_ms =
-			person->last_failure_ms < 0 ? 0 : person->tried_ms + gap_ms(world, person);
+	if (person->last_failure_ms < 0) {
+		person->tried_ms = 0;
 		person->last_failure_ms = world->now_ms;
-		if (person->tried_ms > person->own_trouble_ms)
-			person->own_trouble_ms = person->tried_ms;
+	} else if (!is_held && flight->wire != WIRE_UNREACHABLE) {
+		person->tried_ms += gap_ms(world, person);
+		person->last_failure_ms = world->now_ms;
 	}
+	if (person->tried_ms > person->own_trouble_ms)
+		person->own_trouble_ms = person->tried_ms;
 	if (!is_held && person->own_trouble_ms < world->choices.give_up_ms)
 		person->failed_ms = world->now_ms;
 }
