@@ -57,6 +57,8 @@ struct pace {
 	int64_t alive_mono_ms;        /* its newest answer */
 	int64_t mine;                 /* answers out of it */
 	bool assumed;                 /* Reset passed in silence: begun by us, not seen yet */
+	int64_t untold;               /* calls that ended without headers, of which ... */
+	int64_t unaware;              /* ... so many answers that are still out may not know */
 	/* the estimate */
 	int64_t phase_ms; /* from a window's start to its Reset on the server's wall clock, and from
 			     the monotonic clock to that: start = reset_wall_s * 1000 - phase */

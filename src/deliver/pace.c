@@ -253,6 +253,19 @@ static void learn_others(struct pace *pace)
 		pace->others_per_window = others_seen(pace);
 }
 
+/* What an answer says remains. One that was made before a call whose own answer was lost does not count
+ * that call. */
+static int64_t told_remaining(struct pace *pace, const struct pace_headers *headers)
+{
+	if (pace->unaware == 0)
+		return headers->remaining;
+	const int64_t remaining = max64(headers->remaining - pace->untold, 0);
+
+	if (--pace->unaware == 0)
+		pace->untold = 0;
+	return remaining;
+}
+
 static void begin_window(struct pace *pace, const struct pace_headers *headers, int64_t now_mono_ms,
 	int64_t now_wall_ms)
 {
@@ -267,7 +280,7 @@ static void begin_window(struct pace *pace, const struct pace_headers *headers, 
 	pace->cautious = false;
 	pace->mine = 1;
 	pace->reset_wall_s = headers->reset_s;
-	pace->remaining = headers->remaining;
+	pace->remaining = told_remaining(pace, headers);
 	learn_phase(pace, now_mono_ms, keep);
 	pace->seen_mono_ms = now_mono_ms;
 	pace->alive_mono_ms = now_mono_ms;
@@ -301,7 +314,7 @@ static void continue_window(struct pace *pace, const struct pace_headers *header
 	if (pace->assumed)
 		return; /* late: it tells of the window before */
 	pace->mine++;
-	pace->remaining = min64(pace->remaining, headers->remaining);
+	pace->remaining = min64(pace->remaining, told_remaining(pace, headers));
 	pace->alive_mono_ms = now_mono_ms;
 	if (now_mono_ms - pace->window_start_mono_ms > pace->window_ms + pace->window_ms / 4)
 		pace->outlived = true;
@@ -337,6 +350,10 @@ static void count_untold(struct pace *pace)
 {
 	if (pace->remaining > 0)
 		pace->remaining--;
+	pace->untold++;
+	pace->unaware = pace->in_flight;
+	if (pace->unaware == 0)
+		pace->untold = 0;
 	pace->mine++;
 	if (pace->probing) {
 		pace->probing = false;

@@ -543,6 +543,34 @@ static void a_429_waits_for_reset(void **state)
 	check_stop(headers, 19000);
 }
 
+/* Three are left, two go out; the later one's answer is lost, and then the earlier one's comes, which
+ * knows nothing of it: one is left, not two. */
+static void an_answer_may_not_know_of_a_lost_one(void **state)
+{
+	(void)state;
+	struct pace pace;
+	struct pace_headers headers = {3, 3, 2000012, 2000000, -1, false};
+
+	pace_init(&pace, 0);
+	pace_sent(&pace, 1000);
+	pace_answered(&pace, &headers, 1100, 2000000000);
+	pace_sent(&pace, 1200);
+	pace_sent(&pace, 1300);
+	pace_answered(&pace, NULL, 1400, 2000000000);
+	headers.remaining = 2;
+	pace_answered(&pace, &headers, 1500, 2000000000);
+	assert_int_equal(pace.remaining, 1);
+	/* The next answer was made after all of that. */
+	pace_sent(&pace, 5000);
+	headers.remaining = 0;
+	pace_answered(&pace, &headers, 5100, 2000004000);
+	assert_int_equal(pace.remaining, 0);
+	pace_sent(&pace, 13000);
+	headers = (struct pace_headers){3, 2, 2000022, 2000012, -1, false};
+	pace_answered(&pace, &headers, 13100, 2000012000);
+	assert_int_equal(pace.remaining, 2);
+}
+
 static void a_429_out_of_the_blue_waits_ten_seconds(void **state)
 {
 	(void)state;
@@ -745,6 +773,7 @@ int main(void)
 		cmocka_unit_test(without_headers_there_is_no_limit),
 		cmocka_unit_test(one_at_a_time_until_the_first_answer),
 		cmocka_unit_test(a_429_waits_for_reset),
+		cmocka_unit_test(an_answer_may_not_know_of_a_lost_one),
 		cmocka_unit_test(a_429_out_of_the_blue_waits_ten_seconds),
 		cmocka_unit_test(poor_429s_are_obeyed),
 		cmocka_unit_test(a_429_and_no_headers_after_it_is_no_crawl),
