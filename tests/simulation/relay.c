@@ -315,6 +315,7 @@ void relay_reload(struct world *world)
 
 /* One try of the sender. */
 struct knock {
+	bool is_unbelievable; /* by the relay's clock when it came, the time it was signed at is too far off */
 	struct world *world;
 	size_t hook;
 	bool is_signature_good;
@@ -353,6 +354,16 @@ static void sign(struct knock *knock, const struct hook *hook, int64_t at_s, con
 			"%02x", mac[i]);
 }
 
+/* The sender tells the time of its own clock; the relay believes it within its tolerance. */
+static bool clock_is_off(const struct world *world)
+{
+	const int64_t sender_s = world_wall_ms(world) / 1000;
+	const int64_t relay_s = (world_wall_ms(world) + world->skew_ms) / 1000;
+	const int64_t off_s = sender_s > relay_s ? sender_s - relay_s : relay_s - sender_s;
+
+	return world->choices.is_signed && off_s > TOLERANCE_S;
+}
+
 static void present_credentials(struct knock *knock, const struct hook *hook)
 {
 	struct world *world = knock->world;
@@ -364,19 +375,10 @@ static void present_credentials(struct knock *knock, const struct hook *hook)
 		!is_stranger || is_forged              ? AUTHORIZATION
 			: dice_one_in(&world->dice, 2) ? "Bearer guess"
 						       : "");
+	knock->is_unbelievable = clock_is_off(world);
 	if (world->choices.is_signed)
 		sign(knock, hook, world_wall_ms(world) / 1000,
 			is_forged ? "guess" : SIGNING_SECRET);
-}
-
-/* The sender tells the time of its own clock; the relay believes it within its tolerance. */
-static bool clock_is_off(const struct world *world)
-{
-	const int64_t sender_s = world_wall_ms(world) / 1000;
-	const int64_t relay_s = (world_wall_ms(world) + world->skew_ms) / 1000;
-	const int64_t off_s = sender_s > relay_s ? sender_s - relay_s : relay_s - sender_s;
-
-	return world->choices.is_signed && off_s > TOLERANCE_S;
 }
 
 static bool may_be_forgotten(const struct world *world)
@@ -384,13 +386,13 @@ static bool may_be_forgotten(const struct world *world)
 	return world->choices.keep_delivered_ms < 2 * DAY_MS;
 }
 
-static void check_answer(
-	struct world *world, const struct hook *hook, const struct intake_answer *answer)
+static void check_answer(struct world *world, const struct hook *hook, bool is_unbelievable,
+	const struct intake_answer *answer)
 {
 	const bool is_known = hook->is_recorded && !may_be_forgotten(world);
 	unsigned expected = 200;
 
-	if (hook->sort == HOOK_STRANGER || clock_is_off(world))
+	if (hook->sort == HOOK_STRANGER || is_unbelievable)
 		expected = 401;
 	else if (hook->sort == HOOK_MALFORMED)
 		expected = 400;
@@ -418,6 +420,7 @@ static void take_answer(void *context, const struct intake_answer *answer)
 	struct world *world = knock->world;
 	const size_t here = knock->hook;
 	struct hook *hook = &world->hooks[here];
+	const bool is_unbelievable = knock->is_unbelievable;
 	int64_t again_ms = -1;
 
 	hook->knocks--;
@@ -430,7 +433,7 @@ static void take_answer(void *context, const struct intake_answer *answer)
 		world_say(world, "webhook %s (%s): %u %s", hook->id, hook->type, answer->status,
 			answer->body);
 		world_note(world, answer->status, here);
-		check_answer(world, hook, answer);
+		check_answer(world, hook, is_unbelievable, answer);
 		if (answer->status == 200) {
 			hook->acknowledged++;
 			if (--hook->sends > 0)
