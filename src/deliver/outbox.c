@@ -67,13 +67,14 @@ static void join_line(struct outbox *outbox, struct lane *lane)
 
 /*
  * Out of the fresh line. What the fresh cursor found lies in what is backlog from now on, and needs no
- * memory until it is found there. What came before that the backlog's cursor may have passed already,
- * a lane that failed knows how often, one that the rate has broken off how far it was: these stay, in
+ * memory until it is found there. What came before that the backlog's cursor may have passed already
+ * (and what the lane was found by since may be done: a late event goes before those that wait), a
+ * lane that failed knows how often, one that the rate has broken off how far it was: these stay, in
  * the other line.
  */
 static void leave_fresh_line(struct outbox *outbox, struct lane *lane)
 {
-	const bool is_found_again = lane->found_event_id > outbox->fresh_since.event_id &&
+	const bool is_found_again = lane->oldest_event_id > outbox->fresh_since.event_id &&
 		lane->attempts == 0 && !lane_has_learnt(&lane->learnt);
 
 	leave_line(outbox, lane);
@@ -156,6 +157,8 @@ void outbox_found(struct outbox *outbox, struct lane_ref ref, bool is_fresh)
 	HASH_FIND(hh, outbox->lanes, &ref.contact_id, sizeof(ref.contact_id), lane);
 	if (lane != NULL) {
 		lane->has_news = true;
+		if (ref.event_id < lane->oldest_event_id)
+			lane->oldest_event_id = ref.event_id;
 		if (is_fresh)
 			freshen(outbox, lane, ref.event_id);
 		return;
@@ -164,7 +167,7 @@ void outbox_found(struct outbox *outbox, struct lane_ref ref, bool is_fresh)
 	lane->contact_id = ref.contact_id;
 	lane->outbox = outbox;
 	lane->is_fresh = is_fresh;
-	lane->found_event_id = ref.event_id;
+	lane->found_event_id = lane->oldest_event_id = ref.event_id;
 	lane->rest.owner = lane;
 	reply_init(&lane->errand.reply);
 	lane->errand.owner = lane;

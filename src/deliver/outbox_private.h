@@ -48,10 +48,11 @@ struct lane {
 	bool is_sure;           /* this process has made its update: what the store says was sent is
 				   not doubted any more */
 	int64_t found_event_id; /* the newest fresh event that it was found by */
-	unsigned attempts;      /* failed in a row */
-	int64_t tried_ms;       /* patience used up; valid when attempts > 0, so is: */
-	int64_t failed_mono_ms; /* the last of them */
-	bool is_remembered;     /* what was tried before this process began is in these */
+	int64_t oldest_event_id; /* the oldest event of all that it was found by */
+	unsigned attempts;       /* failed in a row */
+	int64_t tried_ms;        /* patience used up; valid when attempts > 0, so is: */
+	int64_t failed_mono_ms;  /* the last of them */
+	bool is_remembered;      /* what was tried before this process began is in these */
 	int64_t rest_until_mono_ms;
 	enum lane_after after;
 	struct lane_learnt learnt; /* by a run that the rate has broken off */

@@ -204,6 +204,55 @@ static void three_days_away_cost_little_and_today_comes_first(void **state)
 	rig_destroy(rig);
 }
 
+/* ---- what comes late ---- */
+
+static void post_at(struct rig *rig, const char *customer, const char *id, int64_t at_ms)
+{
+	const unsigned status = rig_post_event(rig,
+		"'id':'%s','type':'CANCELLATION','event_timestamp_ms':%lld,'app_user_id':'%s',"
+		"'store':'APP_STORE','environment':'PRODUCTION','product_id':'monthly',"
+		"'original_transaction_id':'T1','app_id':'app1','cancel_reason':'UNSUBSCRIBE'",
+		id, (long long)at_ms, customer);
+
+	assert_int_equal(status, 200);
+}
+
+/* In the backlog waits an event; a late one of its contact is today's and goes before it; then the
+ * workspace refuses, so long that today's line has no room for the contact. What is left of it lies
+ * where the backlog's cursor has passed long ago. */
+static void what_waits_behind_a_late_event_is_not_forgotten(void **state)
+{
+	static const char REFUSED[] =
+		"{\"times\":0,\"status\":401,\"code\":\"unauthorized\",\"message\":\"no\"}";
+	struct rig *rig = rig_create(NULL, NULL);
+	const int64_t now_ms = rig->clock.wall_ms;
+	char id[32];
+
+	(void)state;
+	rule(rig, REFUSED);
+	post_at(rig, "late", "second", now_ms);
+	rig_restart(rig);
+	rig_run(rig, 60000);
+	post_at(rig, "late", "first", now_ms - HOUR_MS);
+	rule(rig,
+		"{\"path\":\"/events\",\"nth\":2,\"times\":0,\"status\":401,"
+		"\"code\":\"unauthorized\",\"message\":\"no\"}");
+	rig_run(rig, 60000);
+	assert_int_equal(standin_event_count(rig->standin), 1);
+	assert_int_equal(rig_totals(rig).waiting, 1);
+
+	rule(rig, REFUSED);
+	for (int n = 0; n < 2000; n++) {
+		(void)snprintf(id, sizeof(id), "today%d", n);
+		post(rig, id, id);
+		rig_run(rig, 100);
+	}
+	standin_clear_rules(rig->standin);
+	rig_drain(rig, HOUR_MS);
+	assert_int_equal(standin_event_count(rig->standin), 2002);
+	rig_destroy(rig);
+}
+
 /* ---- the file ---- */
 
 static void a_cycle(struct rig *rig, int cycle)
@@ -317,6 +366,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(three_days_away_cost_little_and_today_comes_first),
+		cmocka_unit_test(what_waits_behind_a_late_event_is_not_forgotten),
 		cmocka_unit_test(the_file_is_used_again_after_an_outage),
 		cmocka_unit_test(the_log_is_used_again_when_a_reader_ends),
 		cmocka_unit_test(purging_keeps_up_with_a_writer_that_is_never_idle),
