@@ -279,9 +279,8 @@ bool sqlite_customer_keys(struct backend *backend, const char *scope,
 			break;
 		keys[count++] = sqlite_column(put.statement, 0, arena);
 	}
-	/* Not in the index: the customer whose key is the identity itself. */
-	if (!contact->is_email)
-		keys[count++] = contact->identity;
+	/* Not in the index: the customer whose key is the identity itself, if there is one. */
+	keys[count++] = contact->identity;
 	*ret_keys = keys;
 	*ret_count = count;
 	return true;

@@ -44,6 +44,10 @@ struct scenario {
 	"'id':'" id "%s','event_timestamp_ms':17000" #at ",'type':'" type "'," COMMON more  \
 	"'app_user_id':'" who "%s','original_transaction_id':'T1','subscriber_attributes':" \
 	"{'$email':{'value':'" email "%s@example.com'}}"
+#define WITH_ADDRESS(id, at, type, who, more)                                              \
+	"'id':'" id "%s','event_timestamp_ms':17000" #at ",'type':'" type "'," COMMON more \
+	"'app_user_id':'" who "','original_transaction_id':'T1','subscriber_attributes':"  \
+	"{'$email':{'value':'m%s@example.com'}}"
 #define NORMAL "'period_type':'NORMAL',"
 #define TRIAL "'period_type':'TRIAL',"
 
@@ -239,6 +243,18 @@ static const struct scenario SCENARIOS[] = {
 				"4", 31000001, "PRODUCT_CHANGE", "v", "new", NORMAL TIMES(30, 40))},
 		.ini = "[revenuecat]\nidentify = email\n",
 		.identity = "new%s@example.com"},
+	{.name = "by e-mail, and the address is one of its two ids",
+		.expected = {"{\"latest_store\":\"APP_STORE\",\"latest_entitlement\":\"pro\","
+			     "\"expires_at\":1700030000,\"subscription_status\":\"grace_period\"}"},
+		.events = {WITH_ADDRESS("1", 20000000, "INITIAL_PURCHASE", "m%s@example.com",
+				   NORMAL TIMES(20, 30)),
+			WITH_ADDRESS("2", 30000000, "BILLING_ISSUE", "m%s@example.com",
+				NORMAL TIMES(
+					20, 30) "'grace_period_expiration_at_ms':1700035000000,"),
+			WITH_ADDRESS("3", 30000005, "CANCELLATION", "u%s",
+				NORMAL TIMES(20, 30) "'cancel_reason':'BILLING_ERROR',")},
+		.ini = "[revenuecat]\nidentify = email\n",
+		.identity = "m%s@example.com"},
 };
 
 /* Every %s is the suffix. */
