@@ -493,20 +493,30 @@ static bool plan_customer_and_heirs(
  * Intercom takes two events of one name, contact and second for one. The later one moves by whole
  * seconds; the second it got is kept in its record, so that it is the same when computed again.
  */
-static bool is_second_taken(const struct planner *planner, const struct customer *customer,
-	const char *name, int64_t second)
-{
-	struct arena *arena = planner->ledger->arena;
+struct seconds {
+	int64_t *items;
+	size_t count;
+};
 
+static void add_taken_seconds(const struct planner *planner, const struct customer *customer,
+	const char *name, struct seconds *taken)
+{
 	for (size_t i = 0; i < customer->record_count; i++) {
 		const char *other_name;
-		int64_t other_second;
+		int64_t second;
 
-		if (decode_sent(&customer->records[i], arena, &other_name, &other_second) &&
-			strcmp(name, other_name) == 0 && other_second == second &&
-			strcmp(customer->records[i].id, planner->event->id) != 0)
-			return true;
+		if (decode_sent(
+			    &customer->records[i], planner->ledger->arena, &other_name, &second) &&
+			strcmp(name, other_name) == 0)
+			taken->items[taken->count++] = second;
 	}
+}
+
+static bool is_second_taken(const struct seconds *taken, int64_t second)
+{
+	for (size_t i = 0; i < taken->count; i++)
+		if (taken->items[i] == second)
+			return true;
 	return false;
 }
 
@@ -528,8 +538,9 @@ static bool free_second(const struct planner *planner, const struct customer *cu
 {
 	int64_t second = created_at_s(planner->sub, planner->event->at_ms);
 	struct customer **customers;
+	struct seconds taken = {0};
 	size_t count;
-	bool is_taken;
+	size_t records = 0;
 
 	*ret_second = second;
 	if (name == NULL || customer->contact.identity == NULL ||
@@ -538,12 +549,13 @@ static bool free_second(const struct planner *planner, const struct customer *cu
 	if (!ledger_customers_of(
 		    planner->ledger, customer->scope, &customer->contact, &customers, &count, err))
 		return false;
-	do {
-		is_taken = false;
-		for (size_t i = 0; i < count && !is_taken; i++)
-			is_taken = is_second_taken(planner, customers[i], name, second);
-		second += is_taken;
-	} while (is_taken);
+	for (size_t i = 0; i < count; i++)
+		records += customers[i]->record_count;
+	taken.items = arena_alloc(planner->ledger->arena, records * sizeof(*taken.items));
+	for (size_t i = 0; i < count; i++)
+		add_taken_seconds(planner, customers[i], name, &taken);
+	while (is_second_taken(&taken, second))
+		second++;
 	*ret_second = second;
 	return true;
 }
@@ -741,6 +753,7 @@ static bool plan_transfer(struct planner *planner, const char *name, struct erro
 		if (!free_second(planner, to, name, &second, err))
 			return false;
 		remember(planner, to, name, second);
+		forget_one(planner, to);
 		plan_event_for(planner, to, name, second);
 	}
 	for (size_t f = 0; f < sub->transferred_from_count; f++) {
