@@ -3,7 +3,8 @@
 #   make                 build/subrelay                 make run        the daemon, for a look
 #   make test            every test                     make bench      what it can do on this machine
 #   make test SANITIZER=address|undefined|thread|address,undefined
-#   make simulate SEEDS=1-10000                      make fuzz TIME=60
+#   make simulate SEEDS=1-10000   (SEEDS==7: one)    make fuzz TIME=60
+#   make run-valgrind                                make run-threads SANITIZER=thread
 #   make lint format format-check                       make install DESTDIR= PREFIX=
 #   V=1 shows the commands; WERROR=1 makes warnings errors; CC=clang works too
 
