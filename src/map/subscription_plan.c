@@ -38,6 +38,8 @@
 #define TRANSFER_PAIRS_MAX 1024
 /* Beyond this many records a customer's oldest are forgotten, see forget_one. */
 #define RECORDS_MAX 128
+/* Of those who have left a contact this many are remembered, the newest; see note_left. */
+#define LEFT_MAX 16
 
 /* A customer that was looked at on the way along the links. */
 struct visit {
@@ -533,8 +535,66 @@ static bool known_second(
 	return false;
 }
 
-static bool free_second(const struct planner *planner, const struct customer *customer,
-	const char *name, int64_t *ret_second, struct error *err)
+/*
+ * What a customer sent while it was this contact counts for the contact when the customer has become
+ * another: Intercom has it. Who has left is remembered as records of the contact, which for that is
+ * a customer in a scope of its own.
+ */
+static struct customer *left_customers(struct planner *planner, const char *scope,
+	const struct contact_ref *contact, struct error *err)
+{
+	return ledger_customer(planner->ledger,
+		arena_printf(planner->ledger->arena, "%s/left/%s%s", scope, contact->destination,
+			contact->is_email ? "/email" : ""),
+		contact->identity, err);
+}
+
+static bool note_left(struct planner *planner, struct customer *customer, struct error *err)
+{
+	const struct contact_ref *before = &customer->stored_contact;
+
+	if (before->identity == NULL || contact_ref_equal(before, &customer->contact))
+		return true;
+	struct customer *left = left_customers(planner, customer->scope, before, err);
+	if (left == NULL)
+		return false;
+	plan_add_record(planner->plan, left,
+		&(struct record){.id = customer->key,
+			.subject = "",
+			.at_ms = planner->event->at_ms,
+			.data = "{}"});
+	if (left->record_count > LEFT_MAX)
+		plan_drop_record(planner->plan, left, left->records[0].id);
+	return true;
+}
+
+/* All who are the contact, and all who were. */
+static bool senders_to(struct planner *planner, const char *scope,
+	const struct contact_ref *contact, struct customer ***ret, size_t *ret_count,
+	struct error *err)
+{
+	struct customer **current;
+	size_t count;
+
+	const struct customer *left = left_customers(planner, scope, contact, err);
+	if (left == NULL ||
+		!ledger_customers_of(planner->ledger, scope, contact, &current, &count, err))
+		return false;
+	struct customer **senders = arena_alloc(
+		planner->ledger->arena, (count + left->record_count) * sizeof(struct customer *));
+	memcpy(senders, current, count * sizeof(struct customer *));
+	for (size_t i = 0; i < left->record_count; i++) {
+		senders[count] = ledger_customer(planner->ledger, scope, left->records[i].id, err);
+		if (senders[count++] == NULL)
+			return false;
+	}
+	*ret = senders;
+	*ret_count = count;
+	return true;
+}
+
+static bool free_second(struct planner *planner, const struct customer *customer, const char *name,
+	int64_t *ret_second, struct error *err)
 {
 	int64_t second = created_at_s(planner->sub, planner->event->at_ms);
 	struct customer **customers;
@@ -546,8 +606,7 @@ static bool free_second(const struct planner *planner, const struct customer *cu
 	if (name == NULL || customer->contact.identity == NULL ||
 		known_second(planner, customer, ret_second))
 		return true;
-	if (!ledger_customers_of(
-		    planner->ledger, customer->scope, &customer->contact, &customers, &count, err))
+	if (!senders_to(planner, customer->scope, &customer->contact, &customers, &count, err))
 		return false;
 	for (size_t i = 0; i < count; i++)
 		records += customers[i]->record_count;
@@ -773,6 +832,8 @@ static bool plan_own(struct planner *planner, const char *name, struct error *er
 	if (customer == NULL)
 		return false;
 	settle_contact(planner, customer);
+	if (!note_left(planner, customer, err))
+		return false;
 	if (customer->contact.identity == NULL)
 		planner->plan->nothing = "nothing says which contact this customer is yet";
 

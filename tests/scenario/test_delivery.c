@@ -198,6 +198,41 @@ static void two_events_of_one_second_are_kept_apart(void **state)
 	rig_destroy(rig);
 }
 
+static void post_with_email(struct rig *rig, const char *id, const char *customer, int64_t at_ms,
+	const char *type, const char *email)
+{
+	assert_int_equal(
+		rig_post_event(rig,
+			"'id':'%s','type':'%s','event_timestamp_ms':%lld,'app_user_id':'%s',"
+			"'store':'APP_STORE','environment':'PRODUCTION',"
+			"'subscriber_attributes':{'$email':{'value':'%s@example.com'}}",
+			id, type, (long long)at_ms, customer, email),
+		200);
+}
+
+/* What went to an address under an id that has another address since is still there. */
+static void a_second_stays_taken_when_its_customer_becomes_another_contact(void **state)
+{
+	struct rig *rig = rig_create("[revenuecat]\nidentify = email\n", NULL);
+
+	(void)state;
+	post_with_email(rig, "1", "u", 1699990000000, "PRODUCT_CHANGE", "old");
+	post_with_email(rig, "2", "u", 1699990005000, "BILLING_ISSUE", "new");
+	post_with_email(rig, "3", "v", 1699990000000, "PRODUCT_CHANGE", "old");
+	rig_drain(rig, HOUR_MS);
+	assert_int_equal(standin_event_count(rig->standin), 3);
+	bool is_taken[2] = {false};
+	for (size_t i = 0; i < 3; i++) {
+		struct standin_event event;
+
+		standin_event_at(rig->standin, i, &event);
+		if (strcmp(event.name, "rc_product_change_event") == 0)
+			is_taken[event.created_at - 1699990000] = true;
+	}
+	assert_true(is_taken[0] && is_taken[1]);
+	rig_destroy(rig);
+}
+
 static void an_existing_contact_is_found_by_the_conflict(void **state)
 {
 	struct rig *rig = rig_create(NULL, NULL);
@@ -994,6 +1029,7 @@ int main(void)
 		cmocka_unit_test(waiting_events_go_in_the_order_of_the_billing_system),
 		cmocka_unit_test(a_late_event_is_sent_and_turns_nothing_back),
 		cmocka_unit_test(two_events_of_one_second_are_kept_apart),
+		cmocka_unit_test(a_second_stays_taken_when_its_customer_becomes_another_contact),
 		cmocka_unit_test(an_existing_contact_is_found_by_the_conflict),
 		cmocka_unit_test(an_archived_contact_is_brought_back_or_left),
 		cmocka_unit_test(a_contact_that_is_gone_is_made_anew_with_everything),
