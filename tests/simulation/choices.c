@@ -68,8 +68,8 @@ static void choose_conf(struct choices *c, struct rng *rng)
 	c->give_up_ms = ONE_OF(rng, 3 * DAY_MS, 3 * DAY_MS, 2 * HOUR_MS, 10 * MINUTE_MS);
 	c->fixed_rate = ONE_OF(rng, 0, 0, 0, 5, 50, 400);
 	c->keep_delivered_ms = ONE_OF(rng, 30 * DAY_MS, 30 * DAY_MS, 30 * DAY_MS, 2 * HOUR_MS);
-	c->identify = (enum identify)ONE_OF(rng, BY_APP_USER_ID, BY_APP_USER_ID, BY_APP_USER_ID,
-		BY_ORIGINAL_ID, BY_KNOWN_ID, BY_EMAIL);
+	c->identify = (enum identify)ONE_OF(rng, BY_APP_USER_ID, BY_APP_USER_ID, BY_ORIGINAL_ID,
+		BY_KNOWN_ID, BY_KNOWN_ID, BY_EMAIL, BY_EMAIL, BY_ATTRIBUTE);
 	c->naming = (enum naming)ONE_OF(rng, NAMES_DEFAULT, NAMES_ALL, NAMES_FEW);
 	c->skips_anonymous = dice_one_in(rng, 3);
 	c->skips_archived = dice_one_in(rng, 3);
@@ -80,7 +80,7 @@ static void choose_conf(struct choices *c, struct rng *rng)
 	if (c->skips_archived || c->skips_unmatched)
 		c->keep_delivered_ms = 30 * DAY_MS;
 	c->has_sandbox = dice_one_in(rng, 2);
-	c->has_transfers = c->identify == BY_APP_USER_ID && dice_one_in(rng, 3);
+	c->has_transfers = dice_one_in(rng, 3);
 }
 
 static void choose_world(struct choices *c, struct rng *rng)
@@ -135,13 +135,13 @@ bool choices_are_peaceful(const struct choices *c)
 void choices_print(const struct choices *c)
 {
 	static const char *const IDENTIFY[] = {
-		"app_user_id", "original_app_user_id", "known_id", "email"};
+		"app_user_id", "original_app_user_id", "known_id", "email", "attribute"};
 
 	printf("seed %llu:", (unsigned long long)c->seed);
 	for (int i = 0; i < TROUBLE_KINDS; i++)
 		if (c->has[i])
 			printf(" %s", NAMES[i]);
-	printf("\n%zu customers, %zu webhooks in %lld s, quiet after %lld s; connections %d, retry "
+	printf("\n%zu ids, %zu webhooks in %lld s, quiet after %lld s; connections %d, retry "
 	       "%lld"
 	       "..%lld ms, give up %lld s, rate %lld, keep %lld s, identify %s, names "
 	       "%d%s%s%s%s%s%s%s\n"

@@ -37,17 +37,15 @@ static void read_contacts(const struct world *world, struct store *store, struct
 	struct wanted **ret, size_t *ret_count)
 {
 	const struct store_backend *ops = store_ops(store);
-	struct wanted *wanted = xcalloc(CUSTOMERS_MAX * WORKSPACES + 1, sizeof(*wanted));
+	struct wanted *wanted = xcalloc(CONTACTS_MAX * WORKSPACES, sizeof(*wanted));
 	size_t count = 0;
 
-	for (size_t i = 0; i < world->choices.customers; i++) {
-		const struct customer_sim *customer = &world->customers[i];
-
-		for (size_t j = 0; j < WORKSPACES && customer->identity[0] != '\0'; j++) {
+	for (size_t i = 0; i < world->contact_count; i++) {
+		for (size_t j = 0; j < WORKSPACES; j++) {
 			struct stored_contact contact = {
 				.destination_id = world->workspaces[j].destination_id,
-				.identity = customer->identity,
-				.is_email = customer->is_email,
+				.identity = world->contacts[i].identity,
+				.is_email = world->contacts[i].is_email,
 			};
 			struct arena arena;
 			struct error err = {0};
@@ -59,7 +57,7 @@ static void read_contacts(const struct world *world, struct store *store, struct
 				wanted[count++] = (struct wanted){
 					.destination_id = contact.destination_id,
 					.is_email = contact.is_email,
-					.identity = xstrdup(customer->identity),
+					.identity = xstrdup(contact.identity),
 					.json = in_order_render(contact.wanted),
 				};
 			arena_finish(&arena);

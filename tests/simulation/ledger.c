@@ -16,12 +16,51 @@
 
 /* ---- people ---- */
 
-static size_t customer_of(const struct world *world, const char *identity)
+static size_t contact_named(const struct world *world, const char *identity)
 {
-	for (size_t i = 0; i < world->choices.customers; i++)
-		if (strcmp(world->customers[i].identity, identity) == 0)
+	for (size_t i = 0; i < world->contact_count; i++)
+		if (strcmp(world->contacts[i].identity, identity) == 0)
 			return i;
 	world_fail(world, "nobody is called %s", identity);
+}
+
+static bool is_later(const struct hook *a, const struct hook *b)
+{
+	if (a->effective_ms != b->effective_ms)
+		return a->effective_ms > b->effective_ms;
+	return a->rank != b->rank ? a->rank > b->rank : strcmp(a->id, b->id) > 0;
+}
+
+static bool names(const struct hook *hook, size_t customer)
+{
+	for (size_t i = 0; i < hook->from_count; i++)
+		if (hook->from[i] == customer)
+			return true;
+	for (size_t i = 0; i < hook->to_count; i++)
+		if (hook->to[i] == customer)
+			return true;
+	return false;
+}
+
+/* The latest of the customer's own webhooks that says so; else its id, where a transfer named that. */
+const char *ledger_contact_of(const struct world *world, size_t customer, int64_t store_id)
+{
+	const struct hook *latest = NULL;
+	const char *by_id = "";
+
+	for (size_t i = 0; i < world->hook_count; i++) {
+		const struct hook *hook = &world->hooks[i];
+
+		if (!hook->is_recorded || hook->sort != HOOK_RELAYED || hook->store_id > store_id)
+			continue;
+		if (hook->is_transfer && names(hook, customer))
+			by_id = webhooks_contact_by_id(
+				&world->choices, &world->customers[customer]);
+		if (!hook->is_transfer && hook->customer == customer && hook->says[0] != '\0' &&
+			(latest == NULL || is_later(hook, latest)))
+			latest = hook;
+	}
+	return latest != NULL ? latest->says : by_id;
 }
 
 static size_t workspace_of(const struct world *world, int64_t destination_id)
@@ -48,7 +87,7 @@ static struct person *know_person(
 		.contact_id = contact_id,
 		.workspace = workspace_of(world, contact->destination_id),
 		.is_email = contact->is_email,
-		.customer = customer_of(world, contact->identity),
+		.contact = contact_named(world, contact->identity),
 		.last_failure_ms = -1,
 		.failed_ms = -1,
 	};
@@ -81,7 +120,39 @@ struct recording {
 	struct world *world;
 	size_t hook;
 	unsigned named;
+	/* who is to be told */
+	const char *told[PARTIES_MAX];
+	size_t told_count;
 };
+
+static void add_told(struct recording *recording, const char *identity)
+{
+	for (size_t i = 0; i < recording->told_count; i++)
+		if (strcmp(recording->told[i], identity) == 0)
+			return;
+	if (identity[0] != '\0')
+		recording->told[recording->told_count++] = identity;
+}
+
+static void find_told(const struct world *world, struct recording *recording)
+{
+	const struct hook *hook = &world->hooks[recording->hook];
+
+	if (hook->sort != HOOK_RELAYED || webhooks_event_name(&world->choices, hook->key) == NULL)
+		return;
+	for (size_t i = 0; i < hook->to_count; i++)
+		add_told(recording, ledger_contact_of(world, hook->to[i], hook->store_id));
+	if (!hook->is_transfer)
+		add_told(recording, ledger_contact_of(world, hook->customer, hook->store_id));
+}
+
+static bool is_told(const struct recording *recording, const char *identity)
+{
+	for (size_t i = 0; i < recording->told_count; i++)
+		if (strcmp(recording->told[i], identity) == 0)
+			return true;
+	return false;
+}
 
 static void record_job(void *context, const struct job *job, const struct stored_contact *contact,
 	const struct parking *parking)
@@ -110,32 +181,32 @@ static void record_job(void *context, const struct job *job, const struct stored
 		.name = xstrdup_or_null(job->name),
 		.created_at = job->created_at,
 	};
-	hook->rank = job->rank;
+	if (job->rank != hook->rank)
+		world_fail(world, "webhook %s (%s) has rank %d, not %d", hook->id, hook->type,
+			job->rank, hook->rank);
 	if (job->name == NULL)
 		return;
 	recording->named++;
 	const char *name = webhooks_event_name(&world->choices, hook->key);
-	const char *identity = world->customers[hook->customer].identity;
 	/* With a clock that is days off the event may have been given the time of its receipt. */
 	const int64_t base_s =
 		hook->base_s < hook->effective_ms / 1000 ? hook->base_s : hook->effective_ms / 1000;
-	if (name == NULL || strcmp(name, job->name) != 0 ||
-		strcmp(identity, person->identity) != 0 || job->created_at < base_s ||
-		job->created_at > base_s + HOOKS_MAX)
-		world_fail(world, "webhook %s (%s) of %s becomes %s of %s at %lld, not %s at %lld",
-			hook->id, hook->type, identity, job->name, person->identity,
+	if (name == NULL || strcmp(name, job->name) != 0 || !is_told(recording, person->identity) ||
+		job->created_at < base_s || job->created_at > base_s + HOOKS_MAX)
+		world_fail(world, "webhook %s (%s) becomes %s of %s at %lld, not %s of %s at %lld",
+			hook->id, hook->type, job->name, person->identity,
 			(long long)job->created_at, name != NULL ? name : "nothing",
+			recording->told_count > 0 ? recording->told[0] : "nobody",
 			(long long)hook->base_s);
 }
 
 static void check_recorded(struct world *world, const struct recording *recording)
 {
 	const struct hook *hook = &world->hooks[recording->hook];
-	const bool is_told = hook->sort == HOOK_RELAYED && hook->is_sure;
 
-	if (recording->named != (unsigned)is_told)
-		world_fail(world, "webhook %s (%s) becomes %u events, not %u", hook->id, hook->type,
-			recording->named, (unsigned)is_told);
+	if (recording->named != recording->told_count)
+		world_fail(world, "webhook %s (%s) becomes %u events, not %zu", hook->id,
+			hook->type, recording->named, recording->told_count);
 	if (hook->sort != HOOK_RELAYED && hook->sort != HOOK_IGNORED)
 		world_fail(world, "webhook %s is stored and should not be", hook->id);
 	/* Two of one name and second would be one to Intercom. */
@@ -152,51 +223,68 @@ static void check_recorded(struct world *world, const struct recording *recordin
 }
 
 /* Reads one webhook's row; false when it isn't there or can't be read. */
-static bool record(struct world *world, size_t i)
+static bool record(struct world *world, struct hook *hook)
+{
+	struct dispatcher *d = world->dispatcher;
+	struct event_row row;
+	struct arena arena;
+	struct error err = {0};
+
+	arena_init(&arena);
+	/* A disk that fails once has failed the second time. */
+	if ((d->ops->event_get(d->reader, 0, hook->id, &arena, &row, &err) ||
+		    d->ops->event_get(d->reader, 0, hook->id, &arena, &row, &err)) &&
+		row.event.id != 0) {
+		hook->is_recorded = true;
+		hook->store_id = row.event.id;
+		hook->received_at_ms = row.event.received_at_ms;
+		hook->effective_ms = row.event.at_ms;
+		hook->is_relayed = row.event.ignored == NULL;
+	}
+	arena_finish(&arena);
+	return hook->is_recorded;
+}
+
+static void record_jobs(struct world *world, size_t i)
 {
 	struct dispatcher *d = world->dispatcher;
 	struct hook *hook = &world->hooks[i];
 	struct recording recording = {.world = world, .hook = i};
-	struct event_row row;
-	struct arena arena;
 	struct error err = {0};
-	bool is_there = false;
+	const bool may_be_skipped = world->choices.skips_archived || world->choices.skips_unmatched;
 
-	arena_init(&arena);
-	/* A disk that fails once has failed the second time. */
-	if (!d->ops->event_get(d->reader, 0, hook->id, &arena, &row, &err) &&
-		!d->ops->event_get(d->reader, 0, hook->id, &arena, &row, &err))
-		goto out;
-	if (row.event.id == 0)
-		goto out;
-	is_there = true;
-	hook->is_recorded = true;
-	hook->store_id = row.event.id;
-	hook->received_at_ms = row.event.received_at_ms;
-	hook->effective_ms = row.event.at_ms;
-	hook->is_relayed = row.event.ignored == NULL;
-	if (hook->is_relayed) {
-		if (!d->ops->job_list(d->reader, row.event.id, record_job, &recording, &err) &&
-			!d->ops->job_list(d->reader, row.event.id, record_job, &recording, &err))
-			world_fail(world, "the jobs of %s can't be read: %s", hook->id, err.text);
-		check_recorded(world, &recording);
+	find_told(world, &recording);
+	if (!hook->is_relayed) {
+		if (recording.told_count > 0 && !may_be_skipped)
+			world_fail(world, "webhook %s (%s) is ignored, and %s should hear of it",
+				hook->id, hook->type, recording.told[0]);
+		return;
 	}
-out:
-	arena_finish(&arena);
-	return is_there;
+	if (!d->ops->job_list(d->reader, hook->store_id, record_job, &recording, &err) &&
+		!d->ops->job_list(d->reader, hook->store_id, record_job, &recording, &err))
+		world_fail(world, "the jobs of %s can't be read: %s", hook->id, err.text);
+	check_recorded(world, &recording);
 }
 
+/* All rows first: who is told of one webhook depends on those that were stored before it. */
 void ledger_record_hooks(struct world *world)
 {
+	size_t fresh[HOOKS_MAX];
+	size_t count = 0;
+
 	for (size_t i = 0; i < world->hook_count; i++) {
 		struct hook *hook = &world->hooks[i];
 
 		if (hook->is_recorded || (hook->acknowledged == 0 && !hook->may_be_stored))
 			continue;
-		if (!record(world, i) && hook->acknowledged > 0)
+		if (record(world, hook))
+			fresh[count++] = i;
+		else if (hook->acknowledged > 0)
 			world_fail(world, "webhook %s was answered 200 and is not in the store",
 				hook->id);
 	}
+	for (size_t i = 0; i < count; i++)
+		record_jobs(world, fresh[i]);
 }
 
 /* ---- after a start ---- */

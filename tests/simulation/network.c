@@ -36,7 +36,7 @@ static const struct trouble *trouble_for(const struct world *world, const struct
 
 		if (world->now_ms < trouble->from_ms || world->now_ms >= trouble->to_ms)
 			continue;
-		if (is_personal ? trouble->customer == person->customer
+		if (is_personal ? trouble->contact == person->contact
 				: trouble->workspace == flight->workspace)
 			return trouble;
 	}

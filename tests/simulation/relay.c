@@ -64,7 +64,7 @@ static void write_names(FILE *file, enum naming naming)
 void relay_write_conf(struct world *world)
 {
 	static const char *const IDENTIFY[] = {
-		"app_user_id", "original_app_user_id", "known_id", "email"};
+		"app_user_id", "original_app_user_id", "known_id", "email", "attribute:crm"};
 	const struct choices *c = &world->choices;
 	char path[200];
 	char rate[24] = "auto";

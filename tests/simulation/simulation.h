@@ -45,6 +45,8 @@
 
 #define WORKSPACES 2 /* [intercom] and [intercom.test] */
 #define CUSTOMERS_MAX 12
+#define PARTIES_MAX 3 /* ids of one person */
+#define CONTACTS_MAX 64
 #define HOOKS_MAX 96
 #define FLIGHTS_MAX 64
 #define TROUBLES_MAX 24
@@ -80,7 +82,7 @@ enum trouble_kind {
 	TROUBLE_KINDS,
 };
 
-enum identify { BY_APP_USER_ID, BY_ORIGINAL_ID, BY_KNOWN_ID, BY_EMAIL };
+enum identify { BY_APP_USER_ID, BY_ORIGINAL_ID, BY_KNOWN_ID, BY_EMAIL, BY_ATTRIBUTE };
 enum naming { NAMES_DEFAULT, NAMES_ALL, NAMES_FEW };
 
 struct choices {
@@ -150,15 +152,25 @@ enum hook_sort {
 	HOOK_STRANGER,  /* 401 */
 };
 
+/* One id of the billing system. A person has up to three. */
 struct customer_sim {
 	char id[64];       /* app_user_id */
 	char original[64]; /* original_app_user_id */
-	char alias[64];    /* "" or a known id */
-	char email[64];    /* "" when not known */
-	char identity[64]; /* whom Intercom is told about; "" nobody */
+	size_t first;      /* the person's ids are customers[first], and so on */
+	size_t count;
+	char known[64];    /* an alias that isn't anonymous; "": none */
+	int64_t known_ms;  /* from then on events list the aliases */
+	char email[2][64]; /* before and since email_ms, the attribute as well; "" not known */
+	int64_t email_ms;
+	bool is_sandbox;
+};
+
+/* Whoever Intercom may be told about. */
+struct contact_sim {
+	char identity[64];
 	bool is_email;
 	bool is_sandbox;
-	/* what others have done to the contact */
+	/* what others have done to it */
 	bool is_merged; /* with another: both write to one */
 	bool is_broken; /* deleted for good */
 };
@@ -170,6 +182,12 @@ struct hook {
 	size_t body_len;
 	enum hook_sort sort;
 	size_t customer;
+	char says[64]; /* which contact the customer is; "": nothing of it */
+	bool is_transfer;
+	size_t from[PARTIES_MAX];
+	size_t from_count;
+	size_t to[PARTIES_MAX];
+	size_t to_count;
 	const char *type;
 	const char *key;    /* of [event_names]; NULL: none */
 	int64_t base_s;     /* created_at, if nothing else has that second */
@@ -216,7 +234,7 @@ struct person {
 	size_t workspace;
 	bool is_email;
 	char identity[64];
-	size_t customer;
+	size_t contact;
 	unsigned in_flight;
 	unsigned refusals;       /* real ones: 4xx that are no trouble of the workspace */
 	unsigned failures;       /* answers that were no answer */
@@ -239,8 +257,8 @@ struct trouble {
 	int64_t from_ms;
 	int64_t to_ms;
 	size_t workspace;
-	size_t customer; /* of REFUSED, FAILING */
-	int what;        /* which kind of call, which status */
+	size_t contact; /* of REFUSED, FAILING */
+	int what;       /* which kind of call, which status */
 };
 
 enum fate {
@@ -346,6 +364,8 @@ struct world {
 	bool is_quiet;
 
 	struct customer_sim customers[CUSTOMERS_MAX];
+	struct contact_sim contacts[CONTACTS_MAX];
+	size_t contact_count;
 	struct hook hooks[HOOKS_MAX];
 	size_t hook_count;
 	struct trouble troubles[TROUBLES_MAX];
@@ -426,6 +446,9 @@ void webhooks_make(struct world *world);
 void webhooks_finish(struct world *world);
 /* The name of the Intercom event of this key in this seed's configuration; NULL: off. */
 const char *webhooks_event_name(const struct choices *choices, const char *key);
+/* The contact that a customer is when nothing is known but its id; "": none. */
+const char *webhooks_contact_by_id(
+	const struct choices *choices, const struct customer_sim *customer);
 
 /* relay.c */
 void relay_write_conf(struct world *world);
@@ -456,6 +479,8 @@ void network_finish(struct world *world);
 void ledger_record_hooks(struct world *world);
 void ledger_sync(struct world *world); /* after a start: what waits must be what was not reported */
 struct person *ledger_person(struct world *world, int64_t contact_id);
+/* The contact that the customer is by the webhooks stored up to this one; "": not known. */
+const char *ledger_contact_of(const struct world *world, size_t customer, int64_t store_id);
 void ledger_note_refusal(struct world *world, const char *request_id);
 void ledger_finish(struct world *world);
 

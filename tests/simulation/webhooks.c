@@ -66,44 +66,175 @@ const char *webhooks_event_name(const struct choices *choices, const char *key)
 
 /* ---- people ---- */
 
-static void make_customer(struct writer *writer, size_t i)
+static bool is_anonymous(const char *id)
 {
-	const struct choices *choices = &writer->world->choices;
-	struct customer_sim *customer = &writer->world->customers[i];
-	const bool is_anonymous = dice_one_in(&writer->dice, 4);
+	return text_starts_with(id, "$RCAnonymousID:");
+}
 
-	if (is_anonymous)
-		(void)snprintf(customer->id, sizeof(customer->id), "$RCAnonymousID:%zu", i);
-	else
-		(void)snprintf(customer->id, sizeof(customer->id), "user/%zu", i);
-	memcpy(customer->original, customer->id, sizeof(customer->original));
-	if (dice_one_in(&writer->dice, 3))
-		(void)snprintf(customer->original, sizeof(customer->original), "first-%zu", i);
-	if (dice_one_in(&writer->dice, 2))
-		(void)snprintf(customer->alias, sizeof(customer->alias), "known-%zu", i);
-	if (!dice_one_in(&writer->dice, 4))
-		(void)snprintf(customer->email, sizeof(customer->email), "u%zu@example.test", i);
-	customer->is_sandbox = choices->has_sandbox && dice_one_in(&writer->dice, 3);
+const char *webhooks_contact_by_id(
+	const struct choices *choices, const struct customer_sim *customer)
+{
+	if (choices->identify == BY_EMAIL || choices->identify == BY_ATTRIBUTE ||
+		(choices->skips_anonymous && is_anonymous(customer->id)))
+		return "";
+	return customer->id;
+}
 
-	const char *identity = customer->id;
+static const char *email_at(const struct customer_sim *customer, int64_t at_ms)
+{
+	return customer->email[at_ms >= customer->email_ms];
+}
+
+/* The contact that an event of this time says the customer is. */
+static const char *contact_at(
+	const struct choices *choices, const struct customer_sim *customer, int64_t at_ms)
+{
 	switch (choices->identify) {
 	case BY_APP_USER_ID: break;
-	case BY_ORIGINAL_ID: identity = customer->original; break;
+	case BY_ORIGINAL_ID: return customer->original;
 	case BY_KNOWN_ID:
-		if (is_anonymous && strcmp(customer->original, customer->id) != 0)
-			identity = customer->original;
-		else if (is_anonymous && customer->alias[0] != '\0')
-			identity = customer->alias;
+		if (!is_anonymous(customer->id))
+			break;
+		if (!is_anonymous(customer->original))
+			return customer->original;
+		if (at_ms >= customer->known_ms && customer->known[0] != '\0')
+			return customer->known;
 		break;
 	case BY_EMAIL:
-		identity = customer->email;
-		customer->is_email = true;
-		break;
+	case BY_ATTRIBUTE: return email_at(customer, at_ms);
 	}
-	memcpy(customer->identity, identity, sizeof(customer->identity)); /* all are as long */
+	return customer->id;
+}
+
+static void know_contact(struct world *world, const char *identity, bool is_sandbox)
+{
+	for (size_t i = 0; i < world->contact_count; i++)
+		if (strcmp(world->contacts[i].identity, identity) == 0)
+			return;
+	if (identity[0] == '\0')
+		return;
+	struct contact_sim *contact = &world->contacts[world->contact_count++];
+	*contact = (struct contact_sim){
+		.is_email = world->choices.identify == BY_EMAIL, .is_sandbox = is_sandbox};
+	(void)snprintf(contact->identity, sizeof(contact->identity), "%s", identity);
+}
+
+static int64_t some_time(struct writer *writer)
+{
+	return START_WALL_MS - HOUR_MS +
+		dice_below(&writer->dice, HOUR_MS + writer->world->choices.life_ms);
+}
+
+/* Addresses come late, change, are an id as well; each id hears of that at a time of its own. */
+static void make_email(struct writer *writer, size_t first, struct customer_sim *customer)
+{
+	const bool is_known = !dice_one_in(&writer->dice, 4);
+	const bool changes = dice_one_in(&writer->dice, 3);
+
+	customer->email_ms = some_time(writer);
+	if (is_known)
+		(void)snprintf(
+			customer->email[0], sizeof(customer->email[0]), "u%zu@example.test", first);
+	if (changes)
+		(void)snprintf(customer->email[1], sizeof(customer->email[1]), "%s%zu@example.test",
+			is_known ? "new" : "u", first);
+	else
+		memcpy(customer->email[1], customer->email[0], sizeof(customer->email[1]));
+	if (dice_one_in(&writer->dice, 8))
+		(void)snprintf(customer->id, sizeof(customer->id), "%s%zu@example.test",
+			dice_one_in(&writer->dice, 2) ? "new" : "u", first);
+}
+
+static void make_id(struct writer *writer, size_t first, size_t i, bool is_anonymous_id)
+{
+	struct customer_sim *customer = &writer->world->customers[i];
+
+	(void)snprintf(customer->id, sizeof(customer->id), "%s%zu",
+		is_anonymous_id ? "$RCAnonymousID:" : "user/", i);
+	make_email(writer, first, customer);
+	/* Two of one person have one id at most. */
+	for (size_t j = first; j < i; j++)
+		if (strcmp(writer->world->customers[j].id, customer->id) == 0)
+			(void)snprintf(customer->id, sizeof(customer->id), "user/%zu", i);
+}
+
+/* A person of one id, or of several: of before the login and after it, of two devices. */
+static void make_person(struct writer *writer, size_t first, size_t count)
+{
+	struct world *world = writer->world;
+	const bool is_sandbox = world->choices.has_sandbox && dice_one_in(&writer->dice, 3);
+	const bool is_shared = !dice_one_in(&writer->dice, 3);
+	const bool has_first = dice_one_in(&writer->dice, 4);
+	const bool is_late = dice_one_in(&writer->dice, 2);
+	const int64_t known_ms = is_late ? some_time(writer) : 0;
+	char known[64] = "";
+
+	for (size_t i = first; i < first + count; i++) {
+		make_id(writer, first, i,
+			dice_one_in(&writer->dice, count > 1 && i == first ? 1 : 3));
+		if (known[0] == '\0' && !is_anonymous(world->customers[i].id))
+			memcpy(known, world->customers[i].id, sizeof(known));
+	}
+	if (known[0] == '\0' && dice_one_in(&writer->dice, 2))
+		(void)snprintf(known, sizeof(known), "known-%zu", first);
+	for (size_t i = first; i < first + count; i++) {
+		struct customer_sim *customer = &world->customers[i];
+
+		customer->first = first;
+		customer->count = count;
+		customer->is_sandbox = is_sandbox;
+		customer->known_ms = known_ms;
+		memcpy(customer->known, known, sizeof(known));
+		memcpy(customer->original, world->customers[is_shared ? first : i].id,
+			sizeof(customer->original));
+		if (has_first)
+			(void)snprintf(
+				customer->original, sizeof(customer->original), "first-%zu", first);
+		know_contact(world, webhooks_contact_by_id(&world->choices, customer), is_sandbox);
+	}
+}
+
+static void make_people(struct writer *writer)
+{
+	const size_t count = writer->world->choices.customers;
+
+	for (size_t i = 0; i < count;) {
+		size_t ids = (size_t)dice_between(&writer->dice, 1, PARTIES_MAX);
+
+		if (ids > count - i)
+			ids = count - i;
+		make_person(writer, i, ids);
+		i += ids;
+	}
+}
+
+/* One of the person's ids, who may have changed to another meanwhile. */
+static size_t some_id(struct writer *writer, size_t customer)
+{
+	const struct customer_sim *known = &writer->world->customers[customer];
+
+	if (dice_one_in(&writer->dice, 2))
+		return customer;
+	return known->first + (size_t)dice_below(&writer->dice, (int64_t)known->count);
 }
 
 /* ---- bodies ---- */
+
+/* Of one moment, what is about a purchase comes after it. */
+static int rank_of(const char *type)
+{
+	static const struct {
+		const char *type;
+		int rank;
+	} RANKS[] = {{"PRODUCT_CHANGE", 1}, {"SUBSCRIPTION_EXTENDED", 1}, {"UNCANCELLATION", 1},
+		{"REFUND_REVERSED", 1}, {"BILLING_ISSUE", 2}, {"CANCELLATION", 3},
+		{"SUBSCRIPTION_PAUSED", 3}, {"EXPIRATION", 4}, {"TRANSFER", 5}};
+
+	for (size_t i = 0; i < sizeof(RANKS) / sizeof(*RANKS); i++)
+		if (strcmp(RANKS[i].type, type) == 0)
+			return RANKS[i].rank;
+	return 0;
+}
 
 static struct hook *add_hook(
 	struct writer *writer, size_t customer, const char *type, int64_t at_ms)
@@ -111,7 +242,11 @@ static struct hook *add_hook(
 	struct world *world = writer->world;
 	struct hook *hook = &world->hooks[world->hook_count++];
 
-	*hook = (struct hook){.customer = customer, .type = type, .at_ms = at_ms, .sends = 1};
+	*hook = (struct hook){.customer = customer,
+		.type = type,
+		.rank = rank_of(type),
+		.at_ms = at_ms,
+		.sends = 1};
 	(void)snprintf(hook->id, sizeof(hook->id), "E-%04x-%u",
 		(unsigned)dice_below(&writer->dice, 65536), ++writer->ids);
 	return hook;
@@ -145,36 +280,57 @@ static void end_body(struct buf *body, struct hook *hook)
 	hook->body = buf_detach(body);
 }
 
-static void add_people(struct buf *body, const struct customer_sim *customer)
+static void add_aliases(
+	struct buf *body, const struct world *world, const struct customer_sim *customer)
 {
+	for (size_t i = 0; i < customer->count; i++)
+		buf_addf(body, ",\"%s\"", world->customers[customer->first + i].id);
+	if (customer->known[0] != '\0')
+		buf_addf(body, ",\"%s\"", customer->known);
+}
+
+static void add_people(struct buf *body, const struct world *world, const struct hook *hook)
+{
+	const struct customer_sim *customer = &world->customers[hook->customer];
+	const char *email = email_at(customer, hook->at_ms);
+
 	add_text(body, "app_user_id", customer->id);
 	add_text(body, "original_app_user_id", customer->original);
 	buf_addf(body, ",\"aliases\":[\"%s\"", customer->id);
-	if (customer->alias[0] != '\0')
-		buf_addf(body, ",\"%s\"", customer->alias);
+	if (hook->at_ms >= customer->known_ms)
+		add_aliases(body, world, customer);
 	buf_add_text(body, "]");
-	if (customer->email[0] != '\0')
-		buf_addf(body, ",\"subscriber_attributes\":{\"$email\":{\"value\":\"%s\"}}",
-			customer->email);
+	if (email[0] != '\0')
+		buf_addf(body,
+			",\"subscriber_attributes\":{\"$email\":{\"value\":\"%s\"},"
+			"\"crm\":{\"value\":\"%s\"}}",
+			email, email);
 	add_text(body, "environment", customer->is_sandbox ? "SANDBOX" : "PRODUCTION");
 }
 
-static bool is_skipped(const struct choices *choices, const struct customer_sim *customer)
+/* What the webhook says of who the customer is. */
+static void note_contact(struct world *world, struct hook *hook)
 {
-	return choices->skips_anonymous && !customer->is_email &&
-		text_starts_with(customer->identity, "$RCAnonymousID:");
+	const struct choices *choices = &world->choices;
+	const struct customer_sim *customer = &world->customers[hook->customer];
+	const char *identity = contact_at(choices, customer, hook->at_ms);
+	const bool is_skipped =
+		choices->skips_anonymous && choices->identify != BY_EMAIL && is_anonymous(identity);
+
+	(void)snprintf(hook->says, sizeof(hook->says), "%s", identity);
+	hook->sort = is_skipped ? HOOK_IGNORED : HOOK_RELAYED;
+	if (!is_skipped)
+		know_contact(world, identity, customer->is_sandbox);
 }
 
 static void write_life(struct writer *writer, struct life *life, const char *type, const char *key)
 {
-	const struct choices *choices = &writer->world->choices;
-	const struct customer_sim *customer = &writer->world->customers[life->customer];
-	struct hook *hook = add_hook(writer, life->customer, type, life->at_ms);
+	struct hook *hook = add_hook(writer, some_id(writer, life->customer), type, life->at_ms);
 	const bool is_end = strcmp(type, "EXPIRATION") == 0;
 	struct buf body;
 
 	begin_body(&body, hook);
-	add_people(&body, customer);
+	add_people(&body, writer->world, hook);
 	add_text(&body, "store", life->store);
 	add_text(&body, "product_id", life->product);
 	buf_addf(&body, ",\"entitlement_ids\":[\"%s\"]", life->entitlement);
@@ -197,7 +353,7 @@ static void write_life(struct writer *writer, struct life *life, const char *typ
 		base_ms = life->expires_ms;
 	hook->base_s = (base_ms < hook->at_ms ? base_ms : hook->at_ms) / 1000;
 	hook->key = key;
-	hook->sort = is_skipped(choices, customer) ? HOOK_IGNORED : HOOK_RELAYED;
+	note_contact(writer->world, hook);
 	life->grace_ms = 0;
 	life->reason = NULL;
 	life->is_conversion = false;
@@ -381,24 +537,50 @@ static void write_coins(struct writer *writer, struct life *life)
 	write_life(writer, &coins, "NON_RENEWING_PURCHASE", "non_subscription_purchase");
 }
 
+/* RevenueCat names all ids of a person, or one. */
+static size_t choose_parties(struct writer *writer, size_t customer, bool is_all, size_t *ret)
+{
+	const struct customer_sim *known = &writer->world->customers[customer];
+
+	if (!is_all) {
+		ret[0] = customer;
+		return 1;
+	}
+	for (size_t i = 0; i < known->count; i++)
+		ret[i] = known->first + i;
+	return known->count;
+}
+
+static void add_parties(struct buf *body, const struct world *world, const char *key,
+	const size_t *parties, size_t count)
+{
+	buf_addf(body, ",\"%s\":[", key);
+	for (size_t i = 0; i < count; i++)
+		buf_addf(body, "%s\"%s\"", i > 0 ? "," : "", world->customers[parties[i]].id);
+	buf_add_text(body, "]");
+}
+
 static void write_transfer(struct writer *writer, size_t from, size_t to, int64_t at_ms)
 {
 	struct world *world = writer->world;
 	struct hook *hook = add_hook(writer, to, "TRANSFER", at_ms);
-	const struct customer_sim *taker = &world->customers[to];
+	const bool is_same = world->customers[from].first == world->customers[to].first;
 	struct buf body;
 
+	hook->from_count =
+		choose_parties(writer, from, dice_one_in(&writer->dice, 2) && !is_same, hook->from);
+	hook->to_count =
+		choose_parties(writer, to, dice_one_in(&writer->dice, 2) && !is_same, hook->to);
 	begin_body(&body, hook);
 	add_text(&body, "store", "APP_STORE");
-	add_text(&body, "environment", taker->is_sandbox ? "SANDBOX" : "PRODUCTION");
-	buf_addf(&body, ",\"transferred_from\":[\"%s\"],\"transferred_to\":[\"%s\"]",
-		world->customers[from].id, taker->id);
+	add_text(&body, "environment", world->customers[to].is_sandbox ? "SANDBOX" : "PRODUCTION");
+	add_parties(&body, world, "transferred_from", hook->from, hook->from_count);
+	add_parties(&body, world, "transferred_to", hook->to, hook->to_count);
 	end_body(&body, hook);
+	hook->is_transfer = true;
 	hook->key = "transfer";
 	hook->base_s = at_ms / 1000;
 	hook->sort = HOOK_RELAYED;
-	if (taker->identity[0] == '\0' || is_skipped(&world->choices, taker))
-		hook->key = NULL;
 }
 
 static void write_noise(struct writer *writer, size_t customer, int64_t at_ms)
@@ -409,7 +591,7 @@ static void write_noise(struct writer *writer, size_t customer, int64_t at_ms)
 	struct buf body;
 
 	begin_body(&body, hook);
-	add_people(&body, &writer->world->customers[customer]);
+	add_people(&body, writer->world, hook);
 	end_body(&body, hook);
 	hook->sort = HOOK_IGNORED;
 }
@@ -447,13 +629,18 @@ static void write_other(struct writer *writer, struct life *life)
 
 /* ---- on their way ---- */
 
-/* Whether it is relayed for sure: it becomes an event of somebody. */
+/* Whether it is relayed for sure: it becomes an event of somebody, whatever came before. */
 static bool is_sure(const struct world *world, const struct hook *hook)
 {
+	const struct choices *choices = &world->choices;
+	bool is_told = hook->says[0] != '\0';
+
+	for (size_t i = 0; i < hook->to_count; i++)
+		is_told |=
+			webhooks_contact_by_id(choices, &world->customers[hook->to[i]])[0] != '\0';
 	return hook->sort == HOOK_IGNORED ||
-		(hook->sort == HOOK_RELAYED &&
-			webhooks_event_name(&world->choices, hook->key) != NULL &&
-			world->customers[hook->customer].identity[0] != '\0');
+		(hook->sort == HOOK_RELAYED && is_told &&
+			webhooks_event_name(choices, hook->key) != NULL);
 }
 
 static void plan_sending(struct writer *writer, struct hook *hook)
@@ -486,8 +673,7 @@ void webhooks_make(struct world *world)
 	const size_t life_count = 1 + choices->customers + choices->customers / 2;
 
 	rng_seed(&writer.dice, choices->seed ^ UINT64_C(0x5ebb00c5));
-	for (size_t i = 0; i < choices->customers; i++)
-		make_customer(&writer, i);
+	make_people(&writer);
 	for (size_t i = 0; i < life_count; i++)
 		make_life(&writer, &lives[i], (unsigned)i);
 	while (world->hook_count < choices->hooks && world->hook_count < HOOKS_MAX - 2) {

@@ -126,8 +126,8 @@ static void plan_windows(struct world *world, enum trouble_kind kind)
 			.from_ms = from_ms,
 			.to_ms = to_ms,
 			.workspace = world->choices.has_sandbox && dice_one_in(&world->dice, 3),
-			.customer =
-				(size_t)dice_below(&world->dice, (int64_t)world->choices.customers),
+			.contact =
+				(size_t)dice_below(&world->dice, (int64_t)world->contact_count + 1),
 			.what = (int)dice_below(&world->dice, 5),
 		};
 	}
@@ -246,16 +246,18 @@ static void change_people(struct world *world, int64_t what)
 	struct error err = {0};
 
 	rng_seed(&dice, (uint64_t)what);
-	const size_t i = (size_t)dice_below(&dice, (int64_t)world->choices.customers);
-	const struct customer_sim *customer = &world->customers[i];
-	const size_t side = customer->is_sandbox;
+	if (world->contact_count == 0)
+		return;
+	struct contact_sim *contact =
+		&world->contacts[dice_below(&dice, (int64_t)world->contact_count)];
+	const size_t side = contact->is_sandbox;
 	struct standin *standin = world->workspaces[side].standin;
 	const char *state = STATES[dice_below(&dice, 5)];
 
-	if (customer->is_email || customer->identity[0] == '\0')
+	if (contact->is_email)
 		return;
 	int len = snprintf(text, sizeof(text), "{\"external_id\":\"%s\",\"state\":\"%s\"",
-		customer->identity, state);
+		contact->identity, state);
 	if (strcmp(state, "merged") == 0) {
 		char into[32];
 
@@ -268,9 +270,9 @@ static void change_people(struct world *world, int64_t what)
 	text[len++] = '}';
 	if (!standin_add_contact(standin, text, (size_t)len, NULL, &err))
 		world_fail(world, "%s", err.text);
-	world_say(world, "%s is %s", customer->identity, state);
-	world->customers[i].is_merged |= strcmp(state, "merged") == 0;
-	world->customers[i].is_broken |= strcmp(state, "deleted") == 0;
+	world_say(world, "%s is %s", contact->identity, state);
+	contact->is_merged |= strcmp(state, "merged") == 0;
+	contact->is_broken |= strcmp(state, "deleted") == 0;
 }
 
 /* Another app of the workspace calls. */
