@@ -4,7 +4,8 @@
  *
  * Unlike a webhook body an input is a program here: ten bytes make one event, from few customers,
  * few subscriptions and few moments, so that events meet: purchases and ends of one moment,
- * transfers in a ring, grace periods beside cancellations. For every source that has subscriptions.
+ * transfers in a ring, grace periods beside cancellations; "c" and "d" are ids of one contact. For
+ * every source that has subscriptions.
  */
 
 #include "base/backoff.h"
@@ -21,6 +22,7 @@
 #define STEP_MS INT64_C(100000)
 
 static const char *const customers[] = {"a", "b", "c", "d"};
+static const char *const contacts[] = {"a", "b", "c", "c"};
 static const char *const stores[] = {"APP_STORE", "PLAY_STORE", "STRIPE", "PROMOTIONAL", NULL};
 static const char *const reasons[] = {NULL, "UNSUBSCRIBE", "BILLING_ERROR", "CUSTOMER_SUPPORT",
 	"SUBSCRIPTION_PAUSED", "DEVELOPER_INITIATED", "PRICE_INCREASE", "UNKNOWN"};
@@ -61,7 +63,7 @@ static void read_parties(
 	for (size_t i = 0; i < 4; i++)
 		if (who & (1u << i))
 			parties[count++] = (struct sub_party){
-				arena_dup(arena, customers[i]), arena_dup(arena, customers[i])};
+				arena_dup(arena, customers[i]), arena_dup(arena, contacts[i])};
 	*ret = parties;
 	*ret_count = count;
 }
@@ -87,7 +89,8 @@ static struct event *read_event(struct fuzz_bytes *bytes, size_t index)
 		read_parties(arena, who >> 4 ? who >> 4 : 1, &sub->transferred_to,
 			&sub->transferred_to_count);
 	} else {
-		sub->customer = sub->identity = arena_dup(arena, customers[who % 4]);
+		sub->customer = arena_dup(arena, customers[who % 4]);
+		sub->identity = arena_dup(arena, contacts[who % 4]);
 	}
 	event->customer = sub->customer;
 	unsigned what = fuzz_byte(bytes);
