@@ -508,13 +508,13 @@ static bool admit(struct exchange *exchange, struct MHD_Connection *connection, 
 	else if (strcmp(route->method, "GET") == 0 && (length > 0 || framing.is_chunked))
 		refuse_at_once(exchange, MHD_HTTP_BAD_REQUEST,
 			"{\"error\":\"there must be no body here\"}");
+	else if (length > exchange->host->body_max)
+		refuse_too_large(exchange, EXCHANGE_BEGUN); /* whoever says it */
 	else if (route->screen && !route->screen(route->context, exchange))
 		refuse_at_once(exchange, MHD_HTTP_UNAUTHORIZED, "{\"error\":\"not authorized\"}");
 	else if (is_compressed(connection))
 		refuse_at_once(exchange, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE,
 			"{\"error\":\"compressed bodies are not taken\"}");
-	else if (length > exchange->host->body_max)
-		refuse_too_large(exchange, EXCHANGE_BEGUN);
 	else
 		return true;
 	return false;

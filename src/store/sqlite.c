@@ -407,7 +407,8 @@ static bool prepare_file(struct backend *backend, const char *path, struct error
 		goto out;
 
 	/* An existing folder, or one that can't be made: opening the file tells. */
-	(void)mkdir(dirname(folder), 0700);
+	if (mkdir(dirname(folder), 0700) == 0)
+		log_info("the store's directory is new", LOG_TEXT("path", folder));
 	(void)snprintf(lock_path, lock_path_size, "%s-lock", path);
 
 	backend->lock_fd = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);

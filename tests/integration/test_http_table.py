@@ -125,6 +125,7 @@ def test_too_large(t):
     fits = good_body()
     fits += b" " * (4096 - len(fits))
     equal(daemon.post(fits).json(), {"status": "accepted"}, "exactly body_max")
+    equal(daemon.post(b"x" * 5000, authorization=None).status, 413, "too large, of a stranger")
     equal(daemon.post(good_body().ljust(4097)).status, 413)
     # By its announcement, before a byte of the body was sent.
     connection = daemon.raw()
